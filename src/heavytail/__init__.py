@@ -1,0 +1,27 @@
+"""heavytail reads the weights of a trained network and says how far each layer is from random."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from heavytail.analysis import ModelReport, analyze
+    from heavytail.errors import HeavytailError
+
+__version__ = "0.1.0"
+__all__ = ["HeavytailError", "ModelReport", "__version__", "analyze"]
+
+_HOMES = {"analyze": "analysis", "ModelReport": "analysis", "HeavytailError": "errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import heavytail` stays cheap."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

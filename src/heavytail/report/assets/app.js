@@ -1,0 +1,234 @@
+/* The page: data, filters, deep links, keys, theme. */
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const everything = Object.keys(data.columns);
+const all = range(0, data.count - 1);
+const value = (column, row) => data.columns[column]?.[row] ?? null;
+const link = (row) => "#layer=" + encodeURIComponent(value("name", row) ?? "");
+const texts = new Set(["name", "kind", "dtype", "status", "reason", "tail", "warning", "phase"]);
+const isMatrix = (row) => value("status", row) !== "skipped";
+const matrices = all.filter(isMatrix);
+const rowOf = new Map(all.map((row) => [link(row), row]).reverse());
+
+const filter = { text: "", kind: "", status: "matrices" };
+const columns = { key: true, groups: new Set(), empty: false };
+const KEY = new Set(["name", "kind", "status", "N", "M", "num_evals", "log_norm", "log_spectral_norm", "stable_rank",
+  "rank_loss", "entropy", "alpha", "sigma", "D", "num_pl_spikes", "warning", "alpha_weighted", "num_spikes", "phase"]);
+const current = { row: null };
+
+const table = createTable(byId("scroller"), {
+  columns: everything, groups: data.groups, definitions: data.definitions, value, texts, link,
+  onOpen: (row) => go(row),
+});
+
+const panel = createPanel(byId("panel"), {
+  groups: data.groups, definitions: data.definitions, value, curves: data.curves, findings: data.findings, link,
+  neighbours, onClose: close,
+});
+
+/* Filters. */
+
+const STATUSES = {
+  matrices: ["matrices", isMatrix],
+  failed: ["failed", (row) => value("status", row) === "failed"],
+  unsupported: ["unsupported", (row) => value("status", row) === "unsupported"],
+  skipped: ["skipped", (row) => value("status", row) === "skipped"],
+  all: ["all", () => true],
+};
+
+function applyFilter() {
+  const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);
+  const named = (row) => words.every((word) => value("name", row).toLowerCase().includes(word));
+  const view = all.filter((row) => STATUSES[filter.status][1](row) && named(row) && (!filter.kind || value("kind", row) === filter.kind));
+  table.setView(view);
+  byId("shown").textContent = view.length === data.count ? `${grouped(view.length)} rows` : `${grouped(view.length)} of ${grouped(data.count)} rows`;
+  drawDepthChart();
+}
+
+function applyColumns() {
+  const isKey = (column) => KEY.has(column) || (column === "reason" && filter.status !== "matrices");
+  table.setColumns(Object.entries(data.groups).flatMap(([group, members]) => members.filter((column) =>
+    column === "name" || ((columns.groups.has(group) || (columns.key && isKey(column)))
+      && (columns.empty || data.columns[column] !== null)))));
+}
+
+function chip(host, type, name, content, checked, onChange) {
+  const input = make("input", { type, name, value: content });
+  input.checked = checked;
+  input.addEventListener("change", () => onChange(input.checked));
+  host.append(make("label", {}, input, make("span", {}, content)));
+  return input;
+}
+
+function buildControls() {
+  const frequency = new Map();
+  matrices.forEach((row) => frequency.set(value("kind", row), (frequency.get(value("kind", row)) || 0) + 1));
+  const kinds = [...frequency.keys()].filter(Boolean).sort((a, b) => frequency.get(b) - frequency.get(a) || (a < b ? -1 : 1));
+  byId("kind").append(...kinds.map((kind) => make("option", { value: kind }, kind)));
+  byId("kind").addEventListener("change", (event) => { filter.kind = event.target.value; applyFilter(); });
+  byId("search").addEventListener("input", (event) => { filter.text = event.target.value; applyFilter(); });
+  byId("controls").addEventListener("submit", (event) => event.preventDefault());
+  for (const [name, [text, holds]] of Object.entries(STATUSES)) {
+    const count = all.filter(holds).length;
+    if (!count && name !== "matrices") continue;
+    const input = chip(byId("status"), "radio", "status", text, name === "matrices", () => {
+      filter.status = name;
+      applyColumns();
+      applyFilter();
+    });
+    input.value = name;
+    input.nextSibling.append(make("small", {}, grouped(count)));
+  }
+  chip(byId("groups"), "checkbox", "group", "key columns", true, (on) => {
+    columns.key = on;
+    applyColumns();
+  });
+  for (const group of Object.keys(data.groups)) {
+    chip(byId("groups"), "checkbox", "group", group, false, (on) => {
+      columns.groups[on ? "add" : "delete"](group);
+      applyColumns();
+    });
+  }
+  const empty = everything.filter((column) => data.columns[column] === null).length;
+  if (empty) chip(byId("groups"), "checkbox", "group", "empty columns", false, (on) => {
+    columns.empty = on;
+    applyColumns();
+  });
+  return new Map(matrices.map((row) => [row, Math.max(0, kinds.indexOf(value("kind", row)))]));
+}
+
+/* Against depth. */
+
+let kindOf = null;
+
+function label(metric, row) {
+  const number = value(metric, row);
+  const sigma = metric === "alpha" ? value("sigma", row) : null;
+  const said = number === null ? `no ${metric}${value("reason", row) ? ": " + value("reason", row) : ""}`
+    : `${metric} ${show(metric, number)}${sigma === null ? "" : ` ± ${show("sigma", 2 * sigma)}`}`;
+  return `${value("name", row)}\n${said}`;
+}
+
+function drawDepthChart() {
+  const metric = byId("metric").value || "alpha";
+  drawDepth(byId("depth"), metric, {
+    rows: matrices, kinds: kindOf, value, label, matched: new Set(table.view()), selected: () => current.row, open: go,
+  });
+  byId("band").hidden = metric !== "alpha";
+  byId("depth-caption").textContent = [data.definitions[metric],
+    metric === "alpha" ? "Bars are ± 2 naive standard errors." : "",
+    "An arrow at the edge is a value beyond the axis; a cross at the foot is a layer without a value."].join(" ");
+  document.querySelectorAll("#figures button").forEach((button) =>
+    button.setAttribute("aria-pressed", button.dataset.metric === metric));
+}
+
+function buildDepth() {
+  const select = byId("metric");
+  select.append(...METRICS.filter((metric) => metric === "alpha" || data.columns[metric] !== null).map((metric) =>
+    make("option", { value: metric }, metric)));
+  select.addEventListener("change", drawDepthChart);
+  const kinds = [...new Map(matrices.map((row) => [value("kind", row), kindOf.get(row)]))];
+  byId("depth-legend").append(...kinds.sort((a, b) => a[1] - b[1]).map(([kind, index]) => make("span", {},
+    shape("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" }, mark(index, 4)), kind ?? "")),
+    make("span", { id: "band" }, make("i", { class: "key band" }), "heavy-tailed band 2..6, Martin & Mahoney"));
+  document.querySelectorAll("#figures button").forEach((button) => {
+    const ok = matrices.filter((row) => value("status", row) === "ok" && value(button.dataset.metric, row) !== null);
+    const values = ok.map((row) => value(button.dataset.metric, row));
+    drawSpark(button, values, values.reduce((sum, number) => sum + number, 0) / values.length);
+    button.addEventListener("click", () => { select.value = button.dataset.metric; drawDepthChart(); });
+  });
+}
+
+/* The open layer: its name is in the address. */
+
+function neighbours(row) {
+  const view = table.view();
+  const position = view.indexOf(row);
+  return position < 0 ? { next: view[0], total: view.length }
+    : { previous: view[position - 1], next: view[position + 1], position: position + 1, total: view.length };
+}
+
+function go(row) {
+  if (location.hash === link(row)) openRow(row);
+  else location.hash = link(row);
+}
+
+function openRow(row) {
+  current.row = row;
+  panel.open(row);
+  table.select(row);
+  drawDepthChart();
+}
+
+function close() {
+  const row = current.row;
+  current.row = null;
+  panel.close();
+  table.select(null);
+  table.focus(row);
+  drawDepthChart();
+  history.replaceState(null, "", "#");
+}
+
+function followAddress() {
+  const row = rowOf.get(location.hash) ?? rowOf.get("#" + encodeHash(location.hash.slice(1)));
+  if (row !== undefined) openRow(row);
+}
+
+/* An address typed by hand, or changed by a mail program, may be encoded differently. */
+function encodeHash(hash) {
+  const [key, ...rest] = hash.split("=");
+  try {
+    return `${key}=${encodeURIComponent(decodeURIComponent(rest.join("=")))}`;
+  } catch {
+    return hash;
+  }
+}
+
+function watchKeys() {
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !tip.hidden) hideTip();
+    if (current.row === null || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.target.closest("input, select, textarea")) return;
+    if (event.key === "Escape") return close();
+    const upDown = !event.target.closest("#panel");
+    const { previous, next } = neighbours(current.row);
+    const target = event.key === "ArrowLeft" || (upDown && event.key === "ArrowUp") ? previous
+      : event.key === "ArrowRight" || (upDown && event.key === "ArrowDown") ? next : undefined;
+    if (target === undefined) return;
+    event.preventDefault();
+    location.replace(link(target));
+  });
+}
+
+/* Light and dark. */
+
+function buildTheme() {
+  const button = byId("theme");
+  const root = document.documentElement;
+  const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const name = () => { button.textContent = isDark() ? "light" : "dark"; };
+  button.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    name();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", name);
+  name();
+}
+
+buildTheme();
+watchTips();
+watchKeys();
+kindOf = buildControls();
+buildDepth();
+applyColumns();
+applyFilter();
+followAddress();
+addEventListener("hashchange", followAddress);
+let depthWidth = byId("depth").clientWidth;
+new ResizeObserver(() => {
+  if (byId("depth").clientWidth === depthWidth) return;
+  depthWidth = byId("depth").clientWidth;
+  drawDepthChart();
+}).observe(byId("depth"));

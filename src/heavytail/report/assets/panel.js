@@ -1,0 +1,91 @@
+/* The panel of one layer: what was found, its curves, its numbers with their definitions. */
+
+const HEADLINE = new Set(["name", "status", "reason"]);
+
+function createPanel(host, { groups, definitions, value, curves, findings, neighbours, link, onClose }) {
+  let draw = null;
+
+  const step = (text, row, label) => {
+    const node = row === undefined ? make("span", { class: "step off", "aria-hidden": "true" }, text)
+      : make("a", { class: "step", href: link(row), "aria-label": `${label} layer` }, text);
+    node.addEventListener("click", (event) => { event.preventDefault(); if (row !== undefined) location.replace(link(row)); });
+    return node;
+  };
+
+  function bar(row) {
+    const { previous, next, position, total } = neighbours(row);
+    const close = make("button", { type: "button", class: "close", "aria-label": "Close" }, "×");
+    close.addEventListener("click", onClose);
+    return make("div", { class: "bar" }, step("‹", previous, "Previous"), step("›", next, "Next"),
+      make("span", { class: "place" }, position ? `${position} of ${total}` : "not in the filtered table"), close);
+  }
+
+  function headline(row) {
+    const get = (column) => value(column, row);
+    const pooled = get("num_matrices") > 1 ? ` × ${show("num_matrices", get("num_matrices"))}` : "";
+    const size = get("N") === null ? null : `${show("N", get("N"))} × ${show("M", get("M"))}${pooled}`;
+    const facts = [get("kind"), size, get("dtype")].filter(Boolean).map((fact) => make("span", {}, fact));
+    const alpha = get("alpha") === null ? [] : [make("p", { class: "alpha" }, make("span", { class: "math" }, "α"), " = ",
+      make("b", {}, show("alpha", get("alpha"))),
+      get("sigma") === null ? "" : ` ± ${show("sigma", 2 * get("sigma"))}`,
+      make("small", {}, get("num_pl_spikes") === null ? "" : `${show("num_pl_spikes", get("num_pl_spikes"))} of ${
+        show("num_evals", get("num_evals"))} eigenvalues in the tail`))];
+    return [make("h2", {}, make("bdi", { dir: "ltr" }, get("name"))),
+      make("p", { class: "facts" }, make("span", { class: `pill status ${get("status")}` }, get("status")), ...facts), ...alpha];
+  }
+
+  function remarks(row) {
+    const said = findings[row] || [];
+    const reason = value("reason", row);
+    const notes = said.map(([severity, sentence]) =>
+      make("li", { class: severity }, make("span", { class: "severity" }, severity), make("p", {}, sentence)));
+    if (reason && !said.some(([, sentence]) => sentence.includes(reason))) notes.push(make("li", {}, make("p", {}, reason)));
+    return notes.length ? [make("ul", { class: "remarks" }, ...notes)] : [];
+  }
+
+  function figures(row) {
+    const found = curves[row];
+    if (!found) return [make("p", { class: "calm" }, "No spectrum is kept for this row.")];
+    const { nodes, draw: redraw } = spectrumFigures(found, (column) => value(column, row));
+    draw = redraw;
+    const hidden = found.below ? [make("p", { class: "caption" }, `${grouped(found.below)} of ${grouped(found.count)} eigenvalues are ${
+      found.floor > 0 ? `at or below the rounding noise (${significant(found.floor)})` : "zero"}: logarithmic axes leave them out.`)] : [];
+    return [...nodes.slice(0, 2), ...hidden, nodes[2]];
+  }
+
+  function numbers(row) {
+    return Object.entries(groups).flatMap(([name, members]) => {
+      const known = members.filter((column) => !HEADLINE.has(column) && value(column, row) !== null && value(column, row) !== "");
+      if (!known.length) return [];
+      return [make("h3", {}, name), make("dl", {}, ...known.map((column) => make("div", {},
+        make("dt", {}, column),
+        make("dd", {}, make("b", {}, show(column, value(column, row))), make("small", {}, definitions[column])))))];
+    });
+  }
+
+  let seen = 0;
+  new ResizeObserver(() => {
+    if (host.hidden || !draw || host.clientWidth === seen) return;
+    seen = host.clientWidth;
+    draw();
+  }).observe(host);
+
+  return {
+    open(row) {
+      draw = null;
+      const fresh = host.hidden;
+      host.hidden = false;
+      document.body.classList.add("open");
+      host.replaceChildren(bar(row), ...headline(row), ...remarks(row), ...figures(row), ...numbers(row));
+      host.setAttribute("aria-label", `Layer ${value("name", row)}`);
+      host.scrollTop = 0;
+      seen = host.clientWidth;
+      draw?.();
+      if (fresh) host.focus({ preventScroll: true });
+    },
+    close() {
+      host.hidden = true;
+      document.body.classList.remove("open");
+    },
+  };
+}

@@ -1,0 +1,132 @@
+/* The spectrum of one layer: density and CCDF on log-log axes with the fitted tail, and linear histograms. */
+
+const MATH = { class: "math" };
+
+function legend(...items) {
+  return make("span", { class: "keys" }, ...items.filter(Boolean).map(([key, text]) =>
+    make("span", {}, make("i", { class: `key ${key}` }), text)));
+}
+
+function figure(title, keys, ...extras) {
+  const chart = make("div", { class: "chart" });
+  return [make("figure", {}, make("figcaption", {}, make("b", {}, title), ...extras, keys), chart), chart];
+}
+
+/* The fit of a layer, or null where there is none. */
+function fitOf(get) {
+  const [alpha, xmin, xmax, tail] = ["alpha", "xmin", "xmax", "num_pl_spikes"].map(get);
+  if (alpha === null || !(xmin > 0) || !(xmax >= xmin)) return null;
+  const share = tail === null ? null : tail / get("num_evals");
+  return {
+    alpha, xmin, xmax, share,
+    density: (x) => (share * (alpha - 1) / xmin) * (x / xmin) ** -alpha,
+    ccdf: (x) => share * (x / xmin) ** (1 - alpha),
+  };
+}
+
+function drawFit(chart, fit, curve) {
+  if (!fit) return;
+  const place = chart.x(fit.xmin);
+  chart.plot.append(shape("line", { x1: place, x2: place, y1: chart.top, y2: chart.bottom, class: "xmin" }));
+  if (fit.share !== null) {
+    chart.plot.append(shape("line", { x1: place, y1: chart.y(curve(fit.xmin)), x2: chart.x(fit.xmax),
+      y2: chart.y(Math.max(curve(fit.xmax), Number.MIN_VALUE)), class: "fit" }));
+  }
+  const flip = place > chart.right - 60;
+  chart.svg.append(shape("text", { x: place + (flip ? -5 : 5), y: chart.top + 11, class: "note", "text-anchor": flip ? "end" : "start" },
+    "x", shape("tspan", { dy: 3, "font-size": "80%" }, "min")));
+}
+
+const wider = ([low, high], factor) => [low / factor, high * factor];
+
+function drawDensity(host, curves, fit) {
+  const [low, high] = curves.range;
+  const step = (high - low) / curves.density.length;
+  const edge = (i) => 10 ** (low + i * step);
+  const positive = curves.density.filter((value) => value > 0);
+  const chart = frame(host, {
+    height: 250, xLabel: "eigenvalue λ", yLabel: "density ρ(λ)", title: "Spectral density on logarithmic axes",
+    x: { scale: logScale, domain: wider([edge(0), edge(curves.density.length)], 1.12) },
+    y: { scale: logScale, domain: wider([Math.min(...positive), Math.max(...positive)], 2) },
+  });
+  const steps = () => curves.density.map((value, i) => {
+    if (!value) return "";
+    return `M${chart.x(edge(i)).toFixed(1)},${chart.bottom}V${chart.y(value).toFixed(1)}H${chart.x(edge(i + 1)).toFixed(1)}V${chart.bottom}`;
+  }).join("");
+  chart.plot.append(shape("path", { d: steps(), class: "bulk" }));
+  if (fit) {
+    const clip = `clip${(clips += 1)}`;
+    const start = chart.x(fit.xmin);
+    chart.svg.firstChild.append(shape("clipPath", { id: clip }, shape("rect", { x: start, y: chart.top,
+      width: Math.max(0, chart.right - start), height: chart.bottom - chart.top })));
+    chart.plot.append(shape("g", { "clip-path": `url(#${clip})` }, shape("path", { d: steps(), class: "tail" })));
+  }
+  drawFit(chart, fit, fit?.density);
+}
+
+function drawCcdf(host, curves, fit) {
+  const shares = curves.rank.map((rank) => rank / curves.count);
+  const chart = frame(host, {
+    height: 250, xLabel: "eigenvalue λ", yLabel: "share of eigenvalues ≥ λ", title: "Complementary distribution on logarithmic axes",
+    x: { scale: logScale, domain: wider([curves.x[curves.x.length - 1], curves.x[0]], 1.12) },
+    y: { scale: logScale, domain: [shares[0] / 1.6, 1.3] },
+  });
+  curves.x.forEach((x, i) => {
+    const inTail = fit && x >= fit.xmin * (1 - 1e-4);
+    chart.plot.append(shape("circle", { cx: chart.x(x).toFixed(1), cy: chart.y(shares[i]).toFixed(1), r: 2.1,
+      class: inTail ? "dot tail" : "dot bulk" }));
+  });
+  drawFit(chart, fit, fit?.ccdf);
+}
+
+function drawLinear(host, curves, fit, edge, singular) {
+  const { top, counts } = singular ? curves.singular : curves.eigenvalues;
+  const place = (value) => (singular ? Math.sqrt(value) : value);
+  const chart = frame(host, {
+    height: 210, xLabel: singular ? "singular value √λ" : "eigenvalue λ", yLabel: "count",
+    title: singular ? "Histogram of the singular values" : "Histogram of the eigenvalues",
+    x: { scale: linearScale, domain: [0, top * 1.02] },
+    y: { scale: linearScale, domain: [0, Math.max(...counts) * 1.08] },
+  });
+  const width = top / counts.length;
+  counts.forEach((count, i) => {
+    const [start, end] = [chart.x(i * width), chart.x((i + 1) * width)];
+    const inTail = fit && (i + 0.5) * width >= place(fit.xmin);
+    const high = count && Math.max(1, chart.bottom - chart.y(count));
+    chart.plot.append(shape("rect", { x: start + 0.5, width: Math.max(0.5, end - start - 1), y: chart.bottom - high,
+      height: high, class: inTail ? "tail" : "bulk" }));
+  });
+  if (edge > 0) {
+    const x = chart.x(place(edge));
+    chart.plot.append(shape("line", { x1: x, x2: x, y1: chart.top, y2: chart.bottom, class: "noise" }));
+    chart.svg.append(shape("text", { x: x + 5, y: chart.top + 11, class: "note" }, "noise edge"));
+  }
+}
+
+/* The three figures; call `draw` once they are in the document and again when their width changes. */
+function spectrumFigures(curves, get) {
+  const fit = fitOf(get);
+  const keys = () => legend(fit && ["tail", "tail"], ["bulk", fit ? "bulk" : "eigenvalues"], fit && ["fit", "power law"]);
+  const [density, densityHost] = figure("Spectral density", keys());
+  const [tail, tailHost] = figure("Tail distribution (CCDF)", keys());
+  const choice = make("span", { class: "chips", role: "group", "aria-label": "Histogram of" });
+  const [linear, linearHost] = figure("Histogram", null, choice);
+  let singular = true;
+  const drawHistogram = () => drawLinear(linearHost, curves, fit, get("bulk_edge"), singular);
+  const buttons = [["singular values", true], ["eigenvalues", false]].map(([text, value]) => {
+    const button = make("button", { type: "button", "aria-pressed": value === singular }, text);
+    button.addEventListener("click", () => {
+      singular = value;
+      buttons.forEach((other) => other.setAttribute("aria-pressed", other === button));
+      drawHistogram();
+    });
+    return button;
+  });
+  choice.append(...buttons);
+  const draw = () => {
+    drawDensity(densityHost, curves, fit);
+    drawCcdf(tailHost, curves, fit);
+    drawHistogram();
+  };
+  return { nodes: [density, tail, linear], draw };
+}

@@ -1,0 +1,190 @@
+"""What needs attention first, in sentences that claim no more than the numbers bear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import inf, isfinite, isnan, sqrt
+
+from heavytail.diagnosis.row import Row
+
+__all__ = ["SEVERITIES", "Finding", "attention"]
+
+SEVERITIES = ("problem", "warning", "note")
+
+_GROUP_FROM = 4
+_RANK_LOSS = 0.1
+_ENTROPY = 0.4
+_DISTANCE = 0.1
+_KS_5_PERCENT = 1.36
+_REJECTED = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to look at.
+
+    Attributes:
+        severity: one of `SEVERITIES`.
+        name: the row it is about; of a group, the row where it is strongest.
+        sentence: what was found.
+        members: the findings of a group, strongest first; empty for a single row.
+    """
+
+    severity: str
+    name: str
+    sentence: str
+    members: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A rule: what it says of one row (None where it does not apply), and of many."""
+
+    severity: str
+    one: Callable[[Row], str | None]
+    many: str
+    strength: Callable[[Row], float] = lambda row: 0.0
+
+
+def attention(rows: Iterable[Row]) -> tuple[Finding, ...]:
+    """Find what needs attention, the severest first, rows of one kind of finding grouped when they are many.
+
+    Args:
+        rows: the rows of a report, in the order of the source.
+
+    Returns:
+        The findings; none if there is nothing to look at.
+    """
+    rows = tuple(rows)
+    findings = [finding for check in _CHECKS for finding in _apply(check, rows)]
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def _apply(check: _Check, rows: tuple[Row, ...]) -> tuple[Finding, ...]:
+    strongest_first = sorted(rows, key=check.strength, reverse=True)
+    found = tuple(
+        Finding(check.severity, row.name, sentence)
+        for row in strongest_first
+        if (sentence := check.one(row)) is not None
+    )
+    if len(found) < _GROUP_FROM:
+        return found
+    return (Finding(check.severity, found[0].name, f"{len(found)} layers: {check.many}", found),)
+
+
+def _failed(row: Row) -> str | None:
+    return f"the analysis failed: {row.reason or 'no reason is recorded'}" if row.status == "failed" else None
+
+
+def _unsupported(row: Row) -> str | None:
+    if row.status != "unsupported":
+        return None
+    return f"cannot be read as numbers: {row.reason or 'no reason is recorded'}"
+
+
+def _interval(row: Row) -> str:
+    if isnan(row.sigma):
+        return f"alpha {_number(row.alpha)} (without a standard error)"
+    decimals = 2 if row.alpha < 100 else 0
+    return f"alpha {row.alpha:.{decimals}f} ± {2 * row.sigma:.{decimals}f} (two naive standard errors)"
+
+
+def _over_trained(row: Row) -> str | None:
+    return f"{_interval(row)} lies below 2, which the theory reads as over-trained" if _warns(row, "over-") else None
+
+
+def _under_trained(row: Row) -> str | None:
+    return f"{_interval(row)} lies above 6, which the theory reads as under-trained" if _warns(row, "under-") else None
+
+
+def _warns(row: Row, start: str) -> bool:
+    return row.status == "ok" and row.warning.startswith(start)
+
+
+def _lost_share(row: Row) -> float:
+    return row.rank_loss / row.num_evals if row.num_evals > 0 and isfinite(row.rank_loss) else 0.0
+
+
+def _rank_loss(row: Row) -> str | None:
+    share = _lost_share(row)
+    if row.status != "ok" or share < _RANK_LOSS:
+        return None
+    return (
+        f"{row.rank_loss:.0f} of {row.num_evals:.0f} singular values ({share:.0%}) "
+        "cannot be told from rounding noise: the matrix has lost rank"
+    )
+
+
+def _low_entropy(row: Row) -> str | None:
+    if row.status != "ok" or not row.entropy < _ENTROPY:
+        return None
+    return f"entropy {row.entropy:.2f} on a scale from 0 to 1: few directions carry nearly all of the weight"
+
+
+def _no_tail(row: Row) -> str | None:
+    if row.status != "ok" or not isnan(row.alpha):
+        return None
+    return f"no tail was fitted: {row.reason or 'no reason is recorded'}"
+
+
+def _poor_fit(row: Row) -> str | None:
+    if row.status != "ok" or isnan(row.alpha):
+        return None
+    if isfinite(row.p_value):
+        if row.p_value > _REJECTED:
+            return None
+        return f"the power law is rejected (p = {row.p_value:.2g}): alpha {_number(row.alpha)} is a description at most"
+    chance = _KS_5_PERCENT / sqrt(row.num_pl_spikes) if row.num_pl_spikes > 0 else inf
+    if not row.D > max(_DISTANCE, chance):
+        return None
+    return f"the power law fits poorly (D = {row.D:.2f}): read alpha {_number(row.alpha)} with care"
+
+
+def _traps(row: Row) -> str | None:
+    if row.status != "ok" or not row.num_traps > 0:
+        return None
+    plural = "eigenvalue" if row.num_traps == 1 else "eigenvalues"
+    return f"{row.num_traps:.0f} {plural} of the shuffled matrix beyond its noise edge: single entries are very large"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:.3g}"
+
+
+_CHECKS = (
+    _Check("problem", _failed, "the analysis failed"),
+    _Check("warning", _unsupported, "the weights cannot be read as numbers"),
+    _Check(
+        "warning",
+        _over_trained,
+        "alpha lies below 2, by more than two naive standard errors, which the theory reads as over-trained",
+        lambda row: -row.alpha if _warns(row, "over-") else -inf,
+    ),
+    _Check("warning", _rank_loss, f"at least {_RANK_LOSS:.0%} of the rank is lost to rounding noise", _lost_share),
+    _Check(
+        "note",
+        _under_trained,
+        "alpha lies above 6, by more than two naive standard errors, which the theory reads as under-trained",
+        lambda row: row.alpha if _warns(row, "under-") else -inf,
+    ),
+    _Check(
+        "note",
+        _low_entropy,
+        f"entropy below {_ENTROPY}: few directions carry nearly all of the weight",
+        lambda row: -row.entropy if isfinite(row.entropy) else -inf,
+    ),
+    _Check("note", _no_tail, "no tail was fitted"),
+    _Check(
+        "note",
+        _poor_fit,
+        "the power law fits the tail poorly; read alpha with care",
+        lambda row: row.D if isfinite(row.D) else -inf,
+    ),
+    _Check(
+        "note",
+        _traps,
+        "the shuffled matrix has eigenvalues beyond its noise edge: single entries are very large",
+        lambda row: row.num_traps if isfinite(row.num_traps) else -inf,
+    ),
+)

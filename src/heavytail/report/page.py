@@ -1,0 +1,187 @@
+"""One report, one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from math import isfinite
+from statistics import median
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from heavytail.diagnosis.row import DEFINITIONS, Row
+from heavytail.report.attention import attention
+from heavytail.report.payload import clean, payload, printable
+
+if TYPE_CHECKING:
+    from heavytail.model_report import ModelReport
+
+__all__ = ["render"]
+
+_SCRIPTS = ("draw.js", "depth.js", "spectrum.js", "table.js", "panel.js", "app.js")
+_STATUSES = ("ok", "failed", "unsupported", "skipped")
+_FIGURES = {
+    "alpha": "mean α",
+    "alpha_weighted": "mean α̂",
+    "log_norm": "mean log₁₀ ‖W‖²",
+    "log_spectral_norm": "mean log₁₀ λmax",
+    "stable_rank": "mean stable rank",
+    "entropy": "mean entropy",
+}
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """A summary figure: the mean of a column over the rows that are ok."""
+
+    column: str
+    label: str
+    value: str
+    median: str
+    count: int
+    definition: str
+
+
+def render(report: ModelReport) -> str:
+    """Write a report as one self-contained HTML page.
+
+    The page opens from a file without a network: style, script and data are inside, and its content security policy
+    admits only the style and the script that belong to it. The same report gives the same page.
+
+    Args:
+        report: the report of one model.
+
+    Returns:
+        The page, to be encoded as UTF-8.
+    """
+    rows = tuple(clean(row) for row in report.rows)
+    findings = attention(rows)
+    style, script = _asset("page.css"), "\n".join(_asset(name) for name in _SCRIPTS)
+    page = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            policy=_policy(style, script),
+            style=Markup(style),
+            script=Markup(script),
+            data=_json(payload(report, rows, findings)),
+            title=_title(report.source),
+            facts=_facts(report, rows),
+            source=_plain_items(report.source, leave_out=("notes",)),
+            settings=_plain_items(report.settings),
+            notes=_notes(report.source.get("notes")),
+            left_out=_left_out(rows),
+            findings=findings,
+            figures=_figures(report.summary, rows),
+            statuses=[(status, sum(row.status == status for row in rows)) for status in _STATUSES],
+            version=report.version,
+        )
+    )
+    return printable(page)
+
+
+def _asset(name: str) -> str:
+    return resources.files("heavytail.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["link"] = lambda name: "#layer=" + quote(name, safe="!~*'()")
+    return environment
+
+
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _json(data: Any) -> Markup:
+    """Write JSON that cannot end the script element it stands in."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _title(source: Mapping[str, Any]) -> str:
+    return printable(source.get("name") or "model")
+
+
+def _facts(report: ModelReport, rows: Sequence[Row]) -> list[str]:
+    analysed = [row for row in rows if row.status == "ok"]
+    sizes = [row.N * row.M * (row.num_matrices if isfinite(row.num_matrices) else 1) for row in analysed]
+    parameters = sum(size for size in sizes if isfinite(size))
+    pooled = sum(row.num_matrices for row in analysed if isfinite(row.num_matrices))
+    facts = [printable(report.source["format"])] if report.source.get("format") else []
+    facts += [f"{_human(parameters)} parameters analysed", _plural(len(analysed), "layer")]
+    if pooled > len(analysed):
+        facts.append(_plural(int(pooled), "matrix", "matrices"))
+    facts.append(_plural(sum(row.num_evals for row in analysed if isfinite(row.num_evals)), "eigenvalue"))
+    return facts
+
+
+def _human(count: float) -> str:
+    for unit, letter in _UNITS:
+        if count >= unit:
+            return f"{count / unit:.3g} {letter}"
+    return f"{count:.0f}"
+
+
+def _plural(count: float, one: str, many: str = "") -> str:
+    number = f"{count:,.0f}".replace(",", "\u202f")
+    return f"{number} {one if count == 1 else many or one + 's'}"
+
+
+def _plain_items(values: Mapping[str, Any], leave_out: Iterable[str] = ()) -> list[tuple[str, str]]:
+    return [(printable(key), _text(value)) for key, value in values.items() if key not in set(leave_out)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(item) for item in value) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) or "none"
+    return "none" if value is None or value == "" else printable(value)
+
+
+def _notes(notes: Any) -> list[str]:
+    if not notes:
+        return []
+    return [printable(notes)] if isinstance(notes, str) else [_text(note) for note in notes]
+
+
+def _left_out(rows: Iterable[Row]) -> list[tuple[str, int]]:
+    """Count the skipped rows by their reason, the most frequent first."""
+    return Counter(row.reason or "no reason is recorded" for row in rows if row.status == "skipped").most_common()
+
+
+def _figures(summary: Mapping[str, Any], rows: Iterable[Row]) -> list[_Figure]:
+    ok = [row for row in rows if row.status == "ok"]
+    figures = []
+    for column, label in _FIGURES.items():
+        values = [value for row in ok if isfinite(value := getattr(row, column))]
+        mean = summary.get(column, sum(values) / len(values) if values else None)
+        middle = median(values) if values else None
+        figures.append(_Figure(column, label, _two(mean), _two(middle), len(values), DEFINITIONS[column]))
+    return figures
+
+
+def _two(value: float | None) -> str:
+    return "–" if value is None or not isfinite(value) else f"{value:.2f}".replace("-", "−")

@@ -1,0 +1,127 @@
+"""The report in a terminal: a table of the matrices, the summary, and what a run would take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from math import isfinite
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from heavytail.analysis import Estimate, ModelReport
+from heavytail.analysis.model_report import STATUSES
+from heavytail.diagnosis.row import Row
+
+__all__ = ["human_bytes", "print_estimate", "print_report"]
+
+_COLUMNS = (
+    ("alpha", "α ± σ"),
+    ("D", "D"),
+    ("alpha_weighted", "α̂"),
+    ("log_norm", "log‖W‖²"),
+    ("log_spectral_norm", "log λmax"),
+    ("stable_rank", "stable rank"),
+    ("matrix_rank", "rank"),
+)
+_WIDE, _NARROW = 130, 3  # width from which all columns are shown, and how many below it
+
+
+def print_report(report: ModelReport, console: Console) -> None:
+    """Print one line a matrix, then the averages and what was left out."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    columns = _COLUMNS if console.width >= _WIDE else _COLUMNS[:_NARROW]
+    table.add_column("layer", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("N × M", justify="right", no_wrap=True)
+    for _, title in columns:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("remark", overflow="fold")
+    for row in report.rows:
+        if row.status != "skipped":
+            cells = [_cell(row, column) for column, _ in columns]
+            table.add_row(escape(row.name), row.kind, _shape(row), *cells, _remark(row))
+    console.print(table)
+    summary = report.summary
+    console.print()
+    console.print(
+        f"{summary['parameters']:,} parameters in {summary['ok']} rows; means: "
+        f"α {summary['alpha']:.3f} over {summary['tail_fits']} tail fits, α̂ {summary['alpha_weighted']:.3f}, "
+        f"log‖W‖² {summary['log_norm']:.3f}, stable rank {summary['stable_rank']:.1f}",
+        highlight=False,
+    )
+    _print_left_out(report.rows, report.source["notes"], console)
+
+
+def print_estimate(estimate: Estimate, rate: float, console: Console) -> None:
+    """Print what an analysis would take; `rate` is the machine's speed in floating-point operations a second."""
+    parts = [part for plan in estimate.plans for part in plan.parts]
+    operations = sum(cost.operations for cost in estimate.costs)
+    largest = max(estimate.costs, key=lambda cost: cost.memory, default=None)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("source", f"{escape(estimate.source.name)} ({estimate.source.format})")
+    table.add_row("rows", f"{len(parts)} from {sum(bool(plan.parts) for plan in estimate.plans)} tensors")
+    table.add_row("matrices", f"{sum(part.count for part in parts):,}")
+    table.add_row("to read", human_bytes(sum(cost.bytes for cost in estimate.costs)))
+    table.add_row("operations", f"{operations:.3g} floating-point operations")
+    table.add_row(
+        "memory", f"{human_bytes(largest.memory if largest else 0)} for the largest tensor, plus Python's own"
+    )
+    table.add_row("time", f"about {operations / rate:.1f} s on one thread")
+    console.print(table)
+    rows = [
+        Row(name=plan.name, kind=plan.kind, dtype=plan.tensor.dtype, status=plan.status, reason=plan.reason)
+        for plan in estimate.plans
+        if not plan.parts
+    ]
+    _print_left_out(rows, estimate.source.notes, console)
+
+
+def human_bytes(count: float) -> str:
+    """Write a number of bytes for people.
+
+    Example:
+        >>> human_bytes(134_217_728)
+        '134 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _cell(row: Row, column: str) -> str:
+    value = getattr(row, column)
+    if not isfinite(value):
+        return "–"
+    if column == "alpha":
+        return f"{value:.2f} ± {row.sigma:.2f}"
+    if column == "matrix_rank":
+        return f"{value:.0f}" if row.rank_loss == 0 else f"{value:.0f}/{row.num_evals:.0f}"
+    return f"{value:.1f}" if column == "stable_rank" else f"{value:.3f}"
+
+
+def _shape(row: Row) -> str:
+    if not isfinite(row.N):
+        return "–"
+    pooled = f"{row.num_matrices:.0f} × " if row.num_matrices > 1 else ""
+    return f"{pooled}{row.N:.0f} × {row.M:.0f}"
+
+
+def _remark(row: Row) -> str:
+    if row.status == "ok":
+        return f"[yellow]{row.warning}[/]" if row.warning else f"[dim]{escape(row.reason)}[/]"
+    return f"[red]{row.status}[/]: {escape(row.reason)}"
+
+
+def _print_left_out(rows: Iterable[Row], notes: Iterable[str], console: Console) -> None:
+    rows = tuple(rows)
+    for status in STATUSES[1:]:
+        kinds = Counter(row.kind or "tensor" for row in rows if row.status == status)
+        if kinds:
+            listed = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.most_common())
+            console.print(f"{status}: {listed}", highlight=False)
+    for note in notes:
+        console.print(f"note: {escape(note)}", highlight=False)

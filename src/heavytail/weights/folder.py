@@ -1,0 +1,170 @@
+"""Which files of a directory are the model, and the checks on a sharded set."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from heavytail.errors import SourceError
+from heavytail.weights.formats.faults import one_line, quoted, reading
+from heavytail.weights.tensor import Tensor
+
+__all__ = ["Choice", "choose", "pick_indexed", "read_index"]
+
+_MOST_INDEX = 1 << 28
+_SHARD = re.compile(r"(?P<stem>.*)-(?P<part>\d+)-of-(?P<of>\d+)(?P<end>\.\w+)")
+_LOOKED_FOR = "safetensors, pytorch_model*.bin, adapter_model.bin, or one .pt .pth .bin .ckpt .npz"
+
+# What is looked for, in order; the first pattern that matches wins.
+_SAFE = (
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "*.safetensors.index.json",
+    "consolidated*.safetensors",
+    "diffusion_pytorch_model*.safetensors",
+    "adapter_model.safetensors",
+    "*.safetensors",
+)
+_TORCH = ("pytorch_model.bin.index.json", "pytorch_model*.bin", "adapter_model.bin")
+_SINGLE = (".pt", ".pth", ".bin", ".ckpt", ".npz")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The files of a model.
+
+    Attributes:
+        files: in order; one index file stands for its shards.
+        notes: sentences about files that were not taken.
+    """
+
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def choose(folder: Path) -> Choice:
+    """Find the files of the model in a directory.
+
+    Raises:
+        SourceError: there are none, there is no telling which, or a shard is missing.
+    """
+    with reading(folder, "the directory"):
+        names = sorted((p.name for p in folder.iterdir() if p.is_file()), key=_natural)
+    files = _first_match(folder, names, (*_SAFE, *_TORCH))
+    if files is None:
+        return Choice((_only(folder, names),))
+    taken = {file.name for file in files}
+    notes = []
+    if files[0].name.endswith(".index.json"):
+        taken |= set(read_index(files[0]).values())
+    else:
+        _check_parts(folder, [file.name for file in files])
+    safe = any(name.endswith(".safetensors") for name in taken)
+    endings = (".safetensors", ".bin", *_SINGLE) if safe else (".bin",)
+    stray = [name for name in names if name.endswith(endings) and name not in taken and name != "training_args.bin"]
+    if stray:
+        notes.append(f"not read: {', '.join(map(quoted, stray[:3]))}{_more(stray)}; taken: {quoted(files[0].name)}")
+    return Choice(files, tuple(notes))
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - 3} more" if len(names) > 3 else ""
+
+
+def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name))
+
+
+def _first_match(folder: Path, names: Sequence[str], patterns: Sequence[str]) -> tuple[Path, ...] | None:
+    for pattern in patterns:
+        found = [folder / name for name in names if Path(name).match(pattern)]
+        if found and pattern.endswith(".index.json") and len(found) > 1:
+            raise SourceError(folder, f"holds {len(found)} indexes; name the one to read: {_listed(found)}")
+        if found:
+            return tuple(found)
+        if pattern == "model.safetensors":
+            parts = [folder / name for name in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", name)]
+            if parts:
+                return tuple(parts)
+    return None
+
+
+def _only(folder: Path, names: Sequence[str]) -> Path:
+    found = [folder / name for name in names if name.endswith(_SINGLE)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise SourceError(folder, f"holds {len(found)} files that may be the model; name one: {_listed(found)}")
+    raise SourceError(folder, f"holds no weights; looked for {_LOOKED_FOR}")
+
+
+def _listed(files: Sequence[Path]) -> str:
+    return one_line(", ".join(file.name for file in files))
+
+
+def _check_parts(folder: Path, names: Sequence[str]) -> None:
+    """Check that of shards named part-of-count none is missing.
+
+    Raises:
+        SourceError: one is.
+    """
+    parts: dict[tuple[str, str, int], set[int]] = {}
+    for name in names:
+        match = _SHARD.fullmatch(name)
+        if match:
+            parts.setdefault((match["stem"], match["end"], int(match["of"])), set()).add(int(match["part"]))
+    for (stem, _, count), seen in parts.items():
+        if count > 100_000:
+            raise SourceError(folder, f"a shard of {quoted(stem)} states {count} parts")
+        # Counted from 1 by Hugging Face, from 0 by others.
+        first = 0 if 0 in seen else 1
+        missing = sorted(set(range(first, first + count)) - seen)
+        if missing:
+            raise SourceError(folder, f"part {missing[0]} of {count} of {quoted(stem)} is missing")
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """Read the index of a sharded model: the shard of each tensor.
+
+    Raises:
+        SourceError: it is damaged, or names files elsewhere.
+    """
+    with reading(path, "the index"):
+        if path.stat().st_size > _MOST_INDEX:
+            raise SourceError(path, f"is an index of {path.stat().st_size} bytes; at most {_MOST_INDEX} are expected")
+        index = json.loads(path.read_text("utf-8"))
+    shards = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(shards, dict) or not shards:
+        raise SourceError(path, "is a JSON file without a weight_map, so it is not the index of a sharded model")
+    for tensor, file in shards.items():
+        if not isinstance(file, str) or Path(file).name != file or "\\" in file or "\0" in file:
+            raise SourceError(path, f"places tensor {quoted(tensor)} in {quoted(file)}, which is no file beside it")
+    return shards
+
+
+def pick_indexed(
+    path: Path, shards: Mapping[str, str], read: Mapping[str, Sequence[Tensor]]
+) -> tuple[list[Tensor], list[str]]:
+    """Take from the shards the tensors that the index names.
+
+    Args:
+        path: the index.
+        shards: the shard of each tensor.
+        read: the tensors in each shard.
+
+    Returns:
+        The tensors, by shard and then in the shard's order, and notes.
+
+    Raises:
+        SourceError: a tensor is not in its shard.
+    """
+    held = {(shard, tensor.name) for shard, tensors in read.items() for tensor in tensors}
+    for name, shard in shards.items():
+        if (shard, name) not in held:
+            raise SourceError(path, f"places tensor {quoted(name)} in {quoted(shard)}, which does not hold it")
+    taken = [t for shard, tensors in read.items() for t in tensors if shards.get(t.name) == shard]
+    stray = sum(len(tensors) for tensors in read.values()) - len(taken)
+    return taken, [f"left out: {stray} tensors that the index does not name"] if stray else []

@@ -1,0 +1,110 @@
+"""What a file is, by its first bytes; a file's name says nothing that can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from heavytail.weights.formats import npz, torch_legacy
+
+__all__ = ["READS", "foreign", "kind_of", "zip_kind"]
+
+READS = "this version does not read; it reads safetensors, PyTorch and .npz"
+
+_CONTAINERS = (
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras .h5)"),
+    (0, b"GGUF", "a GGUF file"),
+    (0, b"GGML", "a GGML file"),
+    (4, b"TFL3", "a TensorFlow Lite file"),
+)
+_ARCHIVES = (
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"BZh", "a bzip2 archive"),
+    (0, b"\xfd7zXZ\0", "an xz archive"),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (257, b"ustar", "a tar archive"),
+)
+_TEXTS = (
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
+    (b"<?xml", "an XML file"),
+    (b"{", "a JSON file"),
+    (b"[", "a JSON file"),
+)
+
+
+def kind_of(path: Path, head: bytes, size: int) -> str | None:
+    """Name the container that begins with the bytes `head`, if it is one that can be opened.
+
+    Returns:
+        "zip", "npy", "torch legacy", "safetensors", or None.
+    """
+    if head.startswith((b"PK\3\4", b"PK\5\6")):
+        return "zip"
+    if head.startswith(npz.MAGIC):
+        return "npy"
+    if torch_legacy.MAGIC in head[:32]:
+        return "torch legacy"
+    length = int.from_bytes(head[:8], "little")
+    if head[8:9] == b"{" and (length <= max(size, 1 << 30)):
+        return "safetensors"
+    if path.suffix == ".safetensors" and foreign(path, head).startswith("is not"):
+        return "safetensors"  # its own reader says best what is wrong with it
+    return None
+
+
+def zip_kind(names: Iterable[str]) -> str | None:
+    """Name the container that a zip archive with these members is.
+
+    Returns:
+        "torch zip", "npz", a sentence that begins with "is" about one that cannot be read, or None.
+    """
+    names = list(names)
+    inner = {name.partition("/")[2] for name in names}
+    if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
+        return f"is a TorchScript archive, which {READS}; save its state_dict() with torch.save"
+    if "data.pkl" in inner:
+        return "torch zip"
+    if any(name.endswith(".npy") for name in names):
+        return "npz"
+    if "model.weights.h5" in names:
+        return f"is a Keras archive (.keras), which {READS}"
+    return None
+
+
+def foreign(path: Path, head: bytes) -> str:
+    """Say what a file looks like that no reader takes, as the rest of a sentence about it."""
+    if not head:
+        return "is empty"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a git-lfs pointer, not the model itself; fetch the model with: git lfs pull"
+    for places, ending in ((_CONTAINERS, f", which {READS}"), (_ARCHIVES, ", not a model; unpack it first")):
+        for offset, magic, what in places:
+            if head[offset : offset + len(magic)] == magic:
+                return f"is {what}{ending}"
+    if head[0] == 0x80 and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        return (
+            "is a bare Python pickle, which can run code and is not read; "
+            "save the arrays as .npz (numpy.savez) or as safetensors"
+        )
+    return (
+        _text(head) or _onnx(path, head) or f"is not a model file of a known kind (it begins with {head[:8].hex(' ')})"
+    )
+
+
+def _text(head: bytes) -> str | None:
+    start = head.lstrip().lower()
+    for magic, what in _TEXTS:
+        if start.startswith(magic):
+            return f"looks like {what}, not a model"
+    # A multi-byte character may be cut at the end of the head.
+    text = head.decode("utf-8", "ignore")
+    printable = sum(c.isprintable() or c.isspace() for c in text)
+    return "looks like a text file, not a model" if printable == len(text) and len(text) > len(head) // 2 else None
+
+
+def _onnx(path: Path, head: bytes) -> str | None:
+    # A protobuf has no magic number; field 1, the version of ONNX, is a small number.
+    looks = head[0] == 0x08 and head[1] < 32 if len(head) > 1 else False
+    return f"is an ONNX file, which {READS}" if looks or path.suffix == ".onnx" else None

@@ -1,0 +1,274 @@
+"""Which matrices a tensor holds: linear maps, convolutions, fused projections, gates, stacks of experts.
+
+A checkpoint says the shape and the name of a tensor and no more, so some readings are a matter of convention. They
+stand here, each with its rule; a live module settles them by what it knows (`Hint`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from heavytail.weights.tensor import Tensor, numpy_dtype
+
+__all__ = ["Conv", "Part", "Plan", "plan"]
+
+Array = NDArray[Any]
+Conv = Literal["slices", "unfold", "operator"]
+
+_FUSED = re.compile(r"(^|\.)(in_proj_weight|qkv|qkv_proj|Wqkv|c_attn|to_qkv)$")
+_GATES = re.compile(r"(^|[._])w(?:eight)?_(ih|hh|hr)(_l\d+)?(_reverse)?$")
+_GATE_NAMES = {4: ("lstm", "ifgo"), 3: ("gru", "rzn")}
+_WIDEST_KERNEL = 32  # a 3-D tensor whose last axis is longer may be a stack of matrices
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The matrices of one row of the table, and how to get them from (a block of) their tensor.
+
+    Attributes:
+        name: the row's name.
+        kind: what the matrices are, for the `kind` column.
+        N: larger dimension of each matrix.
+        M: smaller dimension.
+        count: number of matrices that are pooled.
+        stack: gives the (count, a, b) matrices as a view of the tensor's block, {a, b} = {N, M}; for a convolution as
+            an operator the (groups, out, in, k_1, ..., k_d) kernels.
+        operator: whether `stack` gives kernels whose operator is to be analysed.
+        block: which of the tensor's blocks of `Plan.rows` rows the part needs.
+    """
+
+    name: str
+    kind: str
+    N: int
+    M: int
+    count: int
+    stack: Callable[[Array], Array]
+    operator: bool = False
+    block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done with one tensor.
+
+    Attributes:
+        tensor: the tensor.
+        parts: the rows that it gives, empty where it gives none.
+        rows: rows of the tensor in each of the blocks that its parts need; None for the whole tensor as one block.
+        name: name of the row of a tensor that is left out.
+        kind: kind of that row, where one is known.
+        status: "skipped" or "unsupported" for a tensor that is left out, else "ok".
+        reason: why it is left out.
+    """
+
+    tensor: Tensor
+    parts: tuple[Part, ...] = ()
+    rows: int | None = None
+    name: str = ""
+    kind: str = ""
+    status: str = "ok"
+    reason: str = ""
+
+
+def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
+    """Decide for every tensor of a source which matrices it holds.
+
+    Args:
+        tensors: the tensors, in the order of the source.
+        conv: how a convolution becomes matrices. "slices": one (out, in) matrix for each kernel position, eigenvalues
+            pooled (Martin and Mahoney 2021). "unfold": one (out, in x positions) matrix. "operator": the linear map
+            between images. Groups are always apart.
+
+    Returns:
+        One plan a tensor, in the same order.
+
+    How a checkpoint's shapes are read:
+        * 1-D tensors, scalars and 3-D tensors with one axis longer than 1 are vectors: skipped.
+        * 3-D (out, in, k) is a 1-D convolution. If the last two axes both exceed 32 and the first is shorter than
+          either, it is a stack of matrices (experts); leading axes of length 1 are dropped.
+        * 4-D and 5-D are convolutions, (out, in, k...) as in torch, or (k..., in, out) as in Keras where the first
+          axes are the shorter ones.
+        * (C, 1, k...) with C > 1 is depthwise: C groups of one filter each.
+        * A convolution with at most 4 inputs and an even kernel of at least 8 is a patch embedding: one (out, in x
+          positions) matrix, whatever `conv` says.
+        * `in_proj_weight`, `qkv`, `c_attn` and the like with one side three times the other are split into q, k and v;
+          `weight_ih`, `weight_hh` into the gates that the ratio of `weight_hh`'s sides tells.
+        * Equal storage is tied: the second one is skipped.
+    """
+    tensors = tuple(tensors)
+    shapes = {tensor.name: tensor.shape for tensor in tensors}
+    names = _row_names(tensors)
+    seen: dict[Any, str] = {}
+    plans = []
+    for tensor in tensors:
+        name = names[tensor.name]
+        tied = seen.get((tensor.storage, tensor.shape)) if tensor.storage is not None else None
+        left_out = ("skipped", f"tied to '{tied}', which has a row of its own") if tied else _left_out(tensor)
+        if left_out:
+            kind = "tied" if tied else "vector" if len(tensor.shape) < 2 else "tensor"
+            plans.append(Plan(tensor, name=name, kind=kind, status=left_out[0], reason=left_out[1]))
+            continue
+        if tensor.storage is not None:
+            seen[tensor.storage, tensor.shape] = name
+        plans.append(_matrices(tensor, name, shapes, conv))
+    return tuple(plans)
+
+
+def _row_names(tensors: tuple[Tensor, ...]) -> dict[str, str]:
+    """Give each tensor's name without a trailing '.weight', unless another tensor has that name."""
+    all_names = {tensor.name for tensor in tensors}
+    short = {name: name.removesuffix(".weight") for name in all_names}
+    return {name: brief if name == brief or brief not in all_names else name for name, brief in short.items()}
+
+
+def _left_out(tensor: Tensor) -> tuple[str, str] | None:
+    """Say why a tensor has no matrices: a status and a reason; None if it has some."""
+    shape = tensor.shape
+    if len(shape) < 2 or (len(shape) == 3 and shape[:2] == (1, 1)):
+        return "skipped", f"a vector of {tensor.size}" if shape else "a scalar"
+    if tensor.size == 0:
+        return "skipped", f"empty, shape {shape}"
+    if tensor.problem:
+        return "unsupported", tensor.problem
+    kind = numpy_dtype(tensor.dtype).kind
+    if kind == "b":
+        return "skipped", "true or false: a mask, not weights"
+    if tensor.dtype in ("int64", "uint64"):
+        return "skipped", f"{tensor.dtype}: indices, not weights"
+    if kind in "iu":
+        return "unsupported", f"{tensor.dtype} without scales: the stored integers are not the weights"
+    try:
+        ml_dtypes.finfo(numpy_dtype(tensor.dtype))
+    except ValueError:
+        return "unsupported", f"{tensor.dtype} is not a real floating-point type"
+    if len(shape) > 5:
+        return "unsupported", f"{len(shape)} axes, shape {shape}: no known layout"
+    return None
+
+
+def _matrices(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]], conv: Conv) -> Plan:
+    """Plan a tensor that holds matrices."""
+    shape = tensor.shape
+    if len(shape) == 2:
+        return _gates(tensor, name, shapes) or _fused(tensor, name) or _linear(tensor, name)
+    if len(shape) == 3 and tensor.hint is None:
+        experts, rows, columns = shape
+        if experts == 1 and columns > _WIDEST_KERNEL:
+            return Plan(tensor, (_part(name, _two_d_kind(tensor, name), rows, columns, lambda a: a),))
+        if min(rows, columns) > _WIDEST_KERNEL and experts < min(rows, columns):
+            parts = tuple(_part(f"{name}:{e}", "expert", rows, columns, lambda a: a, e) for e in range(experts))
+            return Plan(tensor, parts, rows=1)
+    return Plan(tensor, (_convolution(tensor, name, conv),))
+
+
+def _part(name: str, kind: str, rows: int, columns: int, stack: Callable[[Array], Array], block: int = 0) -> Part:
+    """Make the part of a single matrix."""
+    return Part(name, kind, max(rows, columns), min(rows, columns), 1, stack, block=block)
+
+
+def _two_d_kind(tensor: Tensor, name: str) -> str:
+    """Name the kind of a single matrix; for a checkpoint only the label, never the reading, depends on the name."""
+    if tensor.hint:
+        return tensor.hint.kind
+    leaf = name.rsplit(".", 1)[-1].lower()
+    return "embedding" if "embed" in leaf or leaf in ("wte", "wpe") else "linear"
+
+
+def _whole(array: Array) -> Array:
+    return array[None]
+
+
+def _linear(tensor: Tensor, name: str) -> Plan:
+    return Plan(tensor, (_part(name, _two_d_kind(tensor, name), *tensor.shape, _whole),))
+
+
+def _fused(tensor: Tensor, name: str) -> Plan | None:
+    """Split a fused query, key and value projection; torch stacks their rows, GPT-2's Conv1D their columns."""
+    rows, columns = tensor.shape
+    if not _FUSED.search(name):
+        return None
+    if rows == 3 * columns:
+        third = columns
+        parts = tuple(_part(f"{name}:{part}", "qkv", third, third, _whole, i) for i, part in enumerate("qkv"))
+        return Plan(tensor, parts, rows=third)
+    if columns == 3 * rows:
+        parts = tuple(
+            _part(f"{name}:{part}", "qkv", rows, rows, lambda a, i=i: a[None, :, i * rows : (i + 1) * rows])  # type: ignore[misc]
+            for i, part in enumerate("qkv")
+        )
+        return Plan(tensor, parts)
+    return None
+
+
+def _gates(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]]) -> Plan | None:
+    """Split the stacked gates of a recurrent layer, in torch's order."""
+    match = _GATES.search(tensor.name)
+    if not match or match[2] == "hr":
+        return None
+    at = match.start(2)
+    partner, projection = (tensor.name[:at] + which + tensor.name[at + 2 :] for which in ("hh", "hr"))
+    if projection in shapes:
+        hidden = shapes[projection][-1]
+    elif len(shapes.get(partner, ())) == 2:
+        hidden = shapes[partner][1]
+    else:
+        return None
+    rows, columns = tensor.shape
+    if not hidden or rows % hidden or rows // hidden not in _GATE_NAMES:
+        return None
+    kind, letters = _GATE_NAMES[rows // hidden]
+    parts = tuple(_part(f"{name}:{gate}", kind, hidden, columns, _whole, i) for i, gate in enumerate(letters))
+    return Plan(tensor, parts, rows=hidden)
+
+
+def _convolution(tensor: Tensor, name: str, conv: Conv) -> Part:
+    """Read a tensor of three to five axes as a convolution."""
+    hint, shape = tensor.hint, tensor.shape
+    axes = _torch_order(shape) if hint is None else tuple(range(len(shape)))
+    first, inputs, *kernel = (shape[axis] for axis in axes)
+    positions = prod(kernel)
+    if hint:
+        groups, transposed = hint.groups, hint.transposed
+        patches = hint.stride == tuple(kernel) and positions > 1 and not transposed
+    else:
+        groups, transposed = (first, False) if inputs == 1 < first and positions > 1 else (1, False)
+        patches = inputs <= 4 and max(kernel) >= 8 and all(k % 2 == 0 for k in kernel) and groups == 1
+    rows = first // groups
+    depthwise = groups > 1 and rows == inputs == 1
+    label = f"conv{'_transpose' if transposed else ''}{len(kernel)}d"
+    kind = "patch_embedding" if patches else "depthwise" if depthwise else label
+
+    def kernels(array: Array) -> Array:
+        grouped = array.transpose(axes).reshape(groups, rows, inputs, *kernel)
+        return grouped.swapaxes(1, 2) if transposed else grouped
+
+    out, into = (inputs, rows) if transposed else (rows, inputs)
+    if conv == "unfold" or patches:
+        columns = into * positions
+        return Part(
+            name, kind, max(out, columns), min(out, columns), groups, lambda a: kernels(a).reshape(groups, out, columns)
+        )
+    N, M = max(out, into), min(out, into)
+    if conv == "operator":
+        return Part(name, kind, N, M, groups, kernels, operator=True)
+
+    def slices(array: Array) -> Array:
+        flat = kernels(array).reshape(groups, out, into, positions)
+        return np.moveaxis(flat, 3, 1).reshape(groups * positions, out, into)
+
+    return Part(name, kind, N, M, groups * positions, slices)
+
+
+def _torch_order(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the axes of a convolution in torch's order (out, in, k...), for a tensor in torch's or in Keras's order."""
+    d = len(shape) - 2
+    keras = d > 1 and sum(shape[:d]) < sum(shape[d:])
+    return (d + 1, d, *range(d)) if keras else tuple(range(d + 2))

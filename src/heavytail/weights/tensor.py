@@ -1,0 +1,107 @@
+"""What every container format gives: tensors that are described now and read later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from math import prod
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Hint", "Source", "Tensor", "numpy_dtype"]
+
+Array = NDArray[np.generic]
+
+# Types that numpy itself does not have, under the names that containers use for them.
+_EXTRA_DTYPES = {
+    name: np.dtype(getattr(ml_dtypes, name))
+    for name in ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+}
+
+
+def numpy_dtype(name: str) -> np.dtype[np.generic]:
+    """Give the numpy dtype called `name`, bfloat16 and the float8 types included."""
+    return _EXTRA_DTYPES.get(name) or np.dtype(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a live module knows of a tensor and a checkpoint does not.
+
+    Attributes:
+        kind: the layer's type: "linear", "embedding", "conv1d", "conv2d", "conv3d", "lstm", "gru", "rnn".
+        groups: number of groups of a convolution.
+        transposed: whether a convolution is transposed, so that axis 0 holds the input channels.
+        stride: stride of a convolution; equal to the kernel in a patch embedding.
+    """
+
+    kind: str
+    groups: int = 1
+    transposed: bool = False
+    stride: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor as its container describes it; nothing is read before `read` or `blocks` is called.
+
+    Attributes:
+        name: name in the container, unique in its source.
+        shape: sizes of the axes.
+        dtype: name of the stored type, as `numpy_dtype` takes it ("float32", "bfloat16", "int8", ...).
+        blocks: given a number r of rows (slices along axis 0), reads the tensor once, in order, as consecutive
+            arrays of at most r rows in the stored type; arrays may be read-only views. Axis 0 must exist.
+        origin: the file that holds the tensor.
+        storage: equal for two tensors that are the same numbers in the same place (tied weights), else unique;
+            None where the container cannot tell.
+        problem: why the tensor cannot be read, as a sentence; None if it can.
+        hint: what a live module knows about the tensor.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    blocks: Callable[[int], Iterator[Array]]
+    origin: str = ""
+    storage: Hashable | None = None
+    problem: str | None = None
+    hint: Hint | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored numbers; 0 for a type that numpy does not know."""
+        try:
+            return self.size * numpy_dtype(self.dtype).itemsize
+        except TypeError:
+            return 0
+
+    def read(self) -> Array:
+        """Read the whole tensor in its stored type, shape `shape`."""
+        parts = list(self.blocks(max((1, *self.shape[:1]))))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model as a list of tensors.
+
+    Attributes:
+        name: what the user asked for, as text.
+        format: name of the container, for example "safetensors" or "torch zip".
+        files: the files that were opened, in order.
+        tensors: all tensors, in the container's order, names unique.
+        notes: sentences about what was left out and why, for example optimizer state.
+    """
+
+    name: str
+    format: str
+    files: tuple[str, ...]
+    tensors: tuple[Tensor, ...]
+    notes: tuple[str, ...] = ()

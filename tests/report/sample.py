@@ -1,0 +1,130 @@
+"""Reports made of synthetic spectra, seeded, with rows of every status."""
+
+from dataclasses import replace
+from math import log10, nan, sqrt
+
+import numpy as np
+
+from heavytail.model_report import ModelReport
+from heavytail.diagnosis.row import Row
+from heavytail.spectra.spectrum import Spectrum
+
+HOSTILE = "</script><img src=x onerror=\"document.title='broken'\">"
+_PARTS = (
+    ("self_attn.q_proj", "linear", 1.0),
+    ("self_attn.k_proj", "linear", 1.0),
+    ("self_attn.v_proj", "linear", 1.5),
+    ("self_attn.o_proj", "linear", 1.2),
+    ("mlp.up_proj", "linear", 0.9),
+    ("mlp.down_proj", "linear", 0.8),
+)
+
+
+def spectrum(rng, n=384, alpha=3.0, zeros=0):
+    bulk = rng.uniform(0.02, 1.0, n - n // 4 - zeros) ** 2
+    tail = rng.pareto(alpha - 1, n // 4) + 1
+    evals = np.sort(np.concatenate([np.zeros(zeros), bulk, tail]))
+    return Spectrum(
+        N=2 * n,
+        M=n,
+        evals=evals,
+        rank=n - zeros,
+        floor=1e-12 if zeros else 0.0,
+        error=1e-12,
+        sv_min=np.sqrt(evals[:1]),
+        method="gram",
+    )
+
+
+def ok_row(name, kind, found):
+    evals = found.evals
+    tail = evals[evals >= 1]
+    alpha = 1 + tail.size / np.log(tail).sum()
+    sigma = (alpha - 1) / sqrt(tail.size)
+    share = evals[evals > 0] / evals.sum()
+    warning = "over-trained" if alpha + 2 * sigma < 2 else "under-trained" if alpha - 2 * sigma > 6 else ""
+    ranks = np.arange(tail.size) / tail.size
+    return Row(
+        name=name,
+        kind=kind,
+        dtype="bfloat16",
+        status="ok",
+        N=found.N,
+        M=found.M,
+        Q=found.N / found.M,
+        num_matrices=1,
+        num_evals=evals.size,
+        norm=evals.sum(),
+        log_norm=log10(evals.sum()),
+        lambda_max=evals[-1],
+        log_spectral_norm=log10(evals[-1]),
+        stable_rank=evals.sum() / evals[-1],
+        matrix_rank=int((evals > 0).sum()),
+        rank_loss=int((evals == 0).sum()),
+        entropy=-(share * np.log(share)).sum() / np.log(share.size),
+        alpha=alpha,
+        alpha_lo=alpha - 2 * sigma,
+        alpha_hi=alpha + 2 * sigma,
+        sigma=sigma,
+        xmin=tail[0],
+        xmax=tail[-1],
+        D=float(np.abs(1 - tail ** (1 - alpha) - ranks).max()),
+        num_pl_spikes=tail.size,
+        tail="undecided",
+        warning=warning,
+        alpha_hill=alpha * 0.9,
+        alpha_weighted=alpha * log10(evals[-1]),
+        log_alpha_norm=log10((evals**alpha).sum()),
+    )
+
+
+def make(layers=24, n=384, seed=7, hostile=True, noise=False):
+    """A transformer-like report: six matrices and two skipped vectors a block, and some rows in trouble."""
+    rng = np.random.default_rng(seed)
+    rows, spectra = [], {}
+
+    def add(name, kind, exponent, zeros=0, **changes):
+        found = spectrum(rng, n, exponent, zeros)
+        rows.append(replace(ok_row(name, kind, found), **changes))
+        spectra[name] = found
+
+    add("model.embed_tokens", "embedding", 1.6)
+    for index in range(layers):
+        part, kind, shift = _PARTS[index % 6]
+        block = f"model.layers.{index // 6}"
+        add(f"{block}.{part}", kind, 1.6 + shift * rng.uniform(1.2, 2.2) + 2.5 * (index / layers) ** 2)
+        if index % 6 == 5:
+            for norm in ("input_layernorm", "post_attention_layernorm"):
+                rows.append(Row(name=f"{block}.{norm}", kind="", dtype="bfloat16", status="skipped", reason="a vector"))
+    add("vision.patch_embed.proj", "conv2d", 2.8, num_matrices=9, num_evals=n)
+    add("vision.stem.conv", "conv2d", 2.6, num_matrices=9)
+    add("lm_head", "linear", 120.0)
+    add("adapter.merged", "linear", 3.0, zeros=n // 3)
+    no_tail = {name: nan for name in ("alpha", "alpha_lo", "alpha_hi", "sigma", "xmin", "xmax", "D", "num_pl_spikes")}
+    no_tail |= {"alpha_hill": nan, "alpha_weighted": nan, "log_alpha_norm": nan, "warning": "", "tail": ""}
+    add("head.bias_mixer", "linear", 3.0, reason="fewer than 10 eigenvalues above the floor", **no_tail)
+    rows.append(
+        Row(name="model.broken", kind="linear", dtype="float32", status="failed", reason="3 of 147456 numbers are NaN")
+    )
+    rows.append(
+        Row(
+            name="model.packed",
+            kind="linear",
+            dtype="int4",
+            status="unsupported",
+            reason="packed 4-bit integers without a known scale",
+        )
+    )
+    if hostile:
+        add(HOSTILE, "linear", 3.0)
+    if noise:
+        rows = [
+            replace(row, sigma_mp=0.5, bulk_edge=1.1, mp_softrank=0.1, num_spikes=12, num_traps=0, rand_distance=0.3)
+            if row.status == "ok"
+            else row
+            for row in rows
+        ]
+    source = {"name": "synthetic-transformer-7B", "format": "safetensors", "files": ["model.safetensors"]}
+    source["notes"] = ["lm_head is stored apart from model.embed_tokens"]
+    settings = {"conv": "slices", "convention": "default", "nulls": 0, "bootstrap": 0, "seed": 0}
+    return ModelReport(source, settings, {}, tuple(rows), spectra, "0.1.0")
