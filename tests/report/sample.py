@@ -5,7 +5,7 @@ from math import log10, nan, sqrt
 
 import numpy as np
 
-from heavytail.model_report import ModelReport
+from heavytail.analysis import ModelReport
 from heavytail.diagnosis.row import Row
 from heavytail.spectra.spectrum import Spectrum
 
@@ -94,8 +94,10 @@ def make(layers=24, n=384, seed=7, hostile=True, noise=False):
         block = f"model.layers.{index // 6}"
         add(f"{block}.{part}", kind, 1.6 + shift * rng.uniform(1.2, 2.2) + 2.5 * (index / layers) ** 2)
         if index % 6 == 5:
-            for norm in ("input_layernorm", "post_attention_layernorm"):
-                rows.append(Row(name=f"{block}.{norm}", kind="", dtype="bfloat16", status="skipped", reason="a vector"))
+            rows.extend(
+                Row(name=f"{block}.{norm}", kind="", dtype="bfloat16", status="skipped", reason="a vector")
+                for norm in ("input_layernorm", "post_attention_layernorm")
+            )
     add("vision.patch_embed.proj", "conv2d", 2.8, num_matrices=9, num_evals=n)
     add("vision.stem.conv", "conv2d", 2.6, num_matrices=9)
     add("lm_head", "linear", 120.0)

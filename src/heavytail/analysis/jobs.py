@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from math import prod
-
-import numpy as np
 
 from heavytail.diagnosis.metrics import diagnose
 from heavytail.diagnosis.row import Row
@@ -17,11 +16,12 @@ from heavytail.spectra.exact import BLOCK, LARGE, pool, spectrum_of_rows, spectr
 from heavytail.spectra.operator import GRID, operator_spectrum
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.layout import Part, Plan
+from heavytail.weights.tensor import Array
 
 __all__ = ["Cost", "Result", "cost", "run_all"]
 
 _STREAM = 16 << 20  # a tall matrix of more bytes is read in blocks of rows
-_TASK = 5e7  # floating-point operations that are worth a task of their own
+_TINY = 5e6  # matrices of fewer operations go one after another: handing them to threads costs more than it gains
 
 Result = tuple[Row, Spectrum | None]
 
@@ -103,7 +103,7 @@ def run_all(
                 finished(run([i]))
         else:
             with ThreadPoolExecutor(jobs) as executor:
-                futures = [executor.submit(run, chunk) for chunk in _chunks(small, costs)]
+                futures = [executor.submit(run, task) for task in _tasks(small, costs)]
                 try:
                     for future in as_completed(futures):
                         finished(future.result())
@@ -116,18 +116,10 @@ def run_all(
     return results
 
 
-def _chunks(indices: Sequence[int], costs: Sequence[float]) -> Iterator[list[int]]:
-    """Group jobs until each group is worth a task."""
-    chunk: list[int] = []
-    total = 0.0
-    for i in indices:
-        chunk.append(i)
-        total += costs[i]
-        if total >= _TASK:
-            yield chunk
-            chunk, total = [], 0.0
-    if chunk:
-        yield chunk
+def _tasks(indices: Sequence[int], costs: Sequence[float]) -> list[list[int]]:
+    """Give each job a task of its own, but all tiny ones one together."""
+    tiny = [i for i in indices if costs[i] < _TINY]
+    return [[i] for i in indices if costs[i] >= _TINY] + ([tiny] if tiny else [])
 
 
 def _run(plan: Plan, weightwatcher: bool) -> list[Result]:
@@ -182,24 +174,29 @@ def _streams(plan: Plan) -> bool:
 
 
 def _spectra(plan: Plan, weightwatcher: bool) -> Iterator[Callable[[], Spectrum]]:
-    """Give, one after another, the computations of the parts' spectra; the tensor is read once, as they are asked for."""
+    """Give, one after another, the computations of the parts' spectra; the tensor is read once, on the way."""
     tensor, dtype = plan.tensor, plan.tensor.dtype
     if weightwatcher:
         array = tensor.read()
         for part in plan.parts:
-            yield lambda part=part: spectrum_weightwatcher(part.stack(array), part.N, part.M)  # type: ignore[misc]
+            yield partial(_as_weightwatcher, part, array)
     elif _streams(plan):
-        yield lambda: spectrum_of_rows(tensor.blocks, *tensor.shape, dtype)
+        rows, columns = tensor.shape
+        yield lambda: spectrum_of_rows(tensor.blocks, rows, columns, dtype)
     else:
         blocks = enumerate(tensor.blocks(plan.rows or tensor.shape[0]))
         index, block = next(blocks)
         for part in plan.parts:
             while index < part.block:
                 index, block = next(blocks)
-            yield lambda part=part, block=block: _of_part(part, block, dtype)  # type: ignore[misc]
+            yield partial(_of_part, part, block, dtype)
 
 
-def _of_part(part: Part, array: np.ndarray, dtype: str) -> Spectrum:  # type: ignore[type-arg]
+def _as_weightwatcher(part: Part, array: Array) -> Spectrum:
+    return spectrum_weightwatcher(part.stack(array), part.N, part.M)
+
+
+def _of_part(part: Part, array: Array, dtype: str) -> Spectrum:
     stack = part.stack(array)
     if part.operator:
         return pool([operator_spectrum(kernel, dtype) for kernel in stack])

@@ -1,0 +1,1 @@
+"""From a spectrum to the numbers of its row."""

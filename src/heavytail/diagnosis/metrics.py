@@ -6,10 +6,13 @@ from math import log, log10, nan, sqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heavytail.diagnosis.row import Row
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.power_law import MIN_TAIL, PowerLaw, fit_power_law, hill
+
+Vector = NDArray[np.float64]
 
 __all__ = ["BAND", "MIN_EVALS", "diagnose"]
 
@@ -69,7 +72,7 @@ def diagnose(spectrum: Spectrum, *, name: str, kind: str, dtype: str) -> Row:
     )
 
 
-def _entropy(positive: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+def _entropy(positive: Vector) -> float:
     """Give the entropy of the normalised eigenvalues over its greatest value, the log of their number."""
     if positive.size < 2:
         return 0.0
@@ -77,7 +80,7 @@ def _entropy(positive: np.ndarray[Any, np.dtype[np.float64]]) -> float:
     return float(-(p @ np.log(p)) / log(positive.size))
 
 
-def _tail(positive: np.ndarray[Any, np.dtype[np.float64]], spectrum: Spectrum) -> tuple[PowerLaw | None, str]:
+def _tail(positive: Vector, spectrum: Spectrum) -> tuple[PowerLaw | None, str]:
     """Fit the tail, or say why there is none to fit."""
     if spectrum.M < MIN_TAIL:
         return None, f"matrices of {spectrum.N} x {spectrum.M}: too few eigenvalues each to have a tail"
@@ -91,9 +94,7 @@ def _tail(positive: np.ndarray[Any, np.dtype[np.float64]], spectrum: Spectrum) -
     return fit, ""
 
 
-def _shape(
-    fit: PowerLaw, evals: np.ndarray[Any, np.dtype[np.float64]], log_spectral_norm: float
-) -> dict[str, float | str]:
+def _shape(fit: PowerLaw, evals: Vector, log_spectral_norm: float) -> dict[str, Any]:
     """Give the columns that follow from a power law fit."""
     alpha, sigma = fit.alpha, fit.sigma
     over, under = alpha + 2 * sigma < BAND[0], alpha - 2 * sigma > BAND[1]

@@ -39,7 +39,7 @@ DETAILS = (
 
 def spectrum_weightwatcher(stack: Vector, N: int, M: int) -> Spectrum:
     """Compute a pooled spectrum from the singular values of (k, a, b) matrices, with float64's rank for N."""
-    s = np.linalg.svd(stack, compute_uv=False)[:, ::-1]
+    s = np.asarray(np.linalg.svd(stack, compute_uv=False)[:, ::-1], np.float64)
     return Spectrum(
         N=N,
         M=M,

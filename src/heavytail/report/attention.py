@@ -16,7 +16,7 @@ _GROUP_FROM = 4
 _RANK_LOSS = 0.1
 _ENTROPY = 0.4
 _DISTANCE = 0.1
-_KS_5_PERCENT = 1.36
+_KS_1_PERCENT = 1.63
 _REJECTED = 0.05
 
 
@@ -135,8 +135,8 @@ def _poor_fit(row: Row) -> str | None:
         if row.p_value > _REJECTED:
             return None
         return f"the power law is rejected (p = {row.p_value:.2g}): alpha {_number(row.alpha)} is a description at most"
-    chance = _KS_5_PERCENT / sqrt(row.num_pl_spikes) if row.num_pl_spikes > 0 else inf
-    if not row.D > max(_DISTANCE, chance):
+    chance = _KS_1_PERCENT / sqrt(row.num_pl_spikes) if row.num_pl_spikes > 0 else inf
+    if isnan(row.D) or max(_DISTANCE, chance) >= row.D:
         return None
     return f"the power law fits poorly (D = {row.D:.2f}): read alpha {_number(row.alpha)} with care"
 
@@ -158,14 +158,14 @@ _CHECKS = (
     _Check(
         "warning",
         _over_trained,
-        "alpha lies below 2, by more than two naive standard errors, which the theory reads as over-trained",
+        "alpha lies below 2, which the theory reads as over-trained",
         lambda row: -row.alpha if _warns(row, "over-") else -inf,
     ),
     _Check("warning", _rank_loss, f"at least {_RANK_LOSS:.0%} of the rank is lost to rounding noise", _lost_share),
     _Check(
         "note",
         _under_trained,
-        "alpha lies above 6, by more than two naive standard errors, which the theory reads as under-trained",
+        "alpha lies above 6, which the theory reads as under-trained",
         lambda row: row.alpha if _warns(row, "under-") else -inf,
     ),
     _Check(

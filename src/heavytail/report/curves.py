@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["CCDF", "LinearHistogram", "LogHistogram", "ccdf", "linear_histogram", "log_histogram", "significant"]
 
-_MIN_BINS, _MAX_BINS = 8, 48
+_MIN_BINS, _MAX_BINS = 8, 60
 
 
 class LogHistogram(NamedTuple):
@@ -125,4 +125,4 @@ def _plain(value: float, digits: int) -> float | int | None:
 
 
 def _bins(count: int) -> int:
-    return int(np.clip(2 * count**0.4, _MIN_BINS, _MAX_BINS))
+    return int(np.clip(3 * count**0.4, _MIN_BINS, _MAX_BINS))

@@ -23,7 +23,7 @@ from heavytail.report.attention import attention
 from heavytail.report.payload import clean, payload, printable
 
 if TYPE_CHECKING:
-    from heavytail.model_report import ModelReport
+    from heavytail.analysis import ModelReport
 
 __all__ = ["render"]
 
@@ -126,11 +126,12 @@ def _title(source: Mapping[str, Any]) -> str:
 
 def _facts(report: ModelReport, rows: Sequence[Row]) -> list[str]:
     analysed = [row for row in rows if row.status == "ok"]
-    sizes = [row.N * row.M * (row.num_matrices if isfinite(row.num_matrices) else 1) for row in analysed]
-    parameters = sum(size for size in sizes if isfinite(size))
     pooled = sum(row.num_matrices for row in analysed if isfinite(row.num_matrices))
+    counted = sum(row.N * row.M * row.num_matrices for row in analysed if isfinite(row.num_matrices))
+    entries = report.summary.get("parameters", counted)
+    what = "matrix entries" if report.settings.get("conv") == "operator" else "parameters"
     facts = [printable(report.source["format"])] if report.source.get("format") else []
-    facts += [f"{_human(parameters)} parameters analysed", _plural(len(analysed), "layer")]
+    facts += [f"{_human(entries)} {what} analysed", _plural(len(analysed), "layer")]
     if pooled > len(analysed):
         facts.append(_plural(int(pooled), "matrix", "matrices"))
     facts.append(_plural(sum(row.num_evals for row in analysed if isfinite(row.num_evals)), "eigenvalue"))

@@ -15,7 +15,7 @@ from heavytail.report.curves import ccdf, linear_histogram, log_histogram, signi
 from heavytail.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
-    from heavytail.model_report import ModelReport
+    from heavytail.analysis import ModelReport
 
 __all__ = ["clean", "payload", "printable"]
 
@@ -30,7 +30,8 @@ def printable(text: object) -> str:
 
 def clean(row: Row) -> Row:
     """Give the row with printable texts."""
-    return replace(row, **{name: printable(getattr(row, name)) for name in _TEXTS})
+    texts: dict[str, Any] = {name: printable(getattr(row, name)) for name in _TEXTS}
+    return replace(row, **texts)
 
 
 def payload(report: ModelReport, rows: Sequence[Row], findings: Iterable[Finding]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""From a matrix to its eigenvalues."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from math import ceil, isfinite, sqrt
-from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -24,15 +23,14 @@ from numpy.typing import NDArray
 
 from heavytail.errors import MatrixError
 from heavytail.spectra.spectrum import Spectrum
-from heavytail.weights.tensor import numpy_dtype
+from heavytail.weights.tensor import Array, numpy_dtype
 
-__all__ = ["BLOCK", "LARGE", "pool", "singular_spectrum", "spectrum_of_rows", "spectrum_of_stack", "unit_roundoff"]
+__all__ = ["BLOCK", "LARGE", "pool", "spectrum_of_rows", "spectrum_of_stack", "unit_roundoff"]
 
 BLOCK = 512  # rows in one step of the Gram matrix
 LARGE = 1024  # from this M on LAPACK works in place, one matrix at a time
 _EPS = 2.0**-52
 
-Array = NDArray[Any]
 Matrix = NDArray[np.float64]
 
 
@@ -44,7 +42,7 @@ def unit_roundoff(dtype: str) -> float:
         >>> unit_roundoff("bfloat16") == 2**-8
         True
     """
-    return float(ml_dtypes.finfo(numpy_dtype(dtype)).eps) / 2
+    return float(ml_dtypes.finfo(numpy_dtype(dtype)).eps) / 2  # type: ignore[no-untyped-call]
 
 
 def spectrum_of_rows(rows: Callable[[int], Iterable[Array]], N: int, M: int, dtype: str) -> Spectrum:
@@ -105,22 +103,6 @@ def spectrum_of_stack(stack: Array, dtype: str) -> Spectrum:
     return _judge(evals, N, dtype, lambda chosen: stack[chosen])
 
 
-def singular_spectrum(stack: Array, dtype: str) -> Spectrum:
-    """Compute the pooled spectrum of a (k, a, b) stack from singular values: three times the work, all of it accurate.
-
-    Raises:
-        MatrixError: if an entry is not finite.
-    """
-    if stack.shape[1] < stack.shape[2]:
-        stack = stack.swapaxes(1, 2)
-    W = stack.astype(np.float64)
-    if not np.isfinite(W).all():
-        raise MatrixError(_not_finite([stack]))
-    s = np.linalg.svd(W, compute_uv=False)[:, ::-1]
-    N, M = W.shape[1:]
-    return _assemble(s * s, s, N, unit_roundoff(dtype), np.zeros(len(s)), "svd")
-
-
 def pool(spectra: list[Spectrum]) -> Spectrum:
     """Pool the spectra of several matrices of one shape into one row's spectrum."""
     return Spectrum(
@@ -148,19 +130,19 @@ def _large_gram(blocks: Iterable[Array], M: int) -> Matrix:
 def _eigenvalues(G: Matrix) -> Matrix:
     """Give the eigenvalues of a symmetric matrix, ascending, from its lower triangle; a large one is overwritten."""
     if len(G) < LARGE:
-        return np.linalg.eigvalsh(G)
+        return np.asarray(np.linalg.eigvalsh(G), np.float64)
     from scipy.linalg.lapack import dsyev, dsyev_lwork
 
     work, _ = dsyev_lwork(len(G), lower=1)
     evals, _, info = dsyev(G, compute_v=0, lower=1, lwork=int(work), overwrite_a=1)
     if info:
         raise MatrixError(f"LAPACK's eigenvalue solver did not converge (info {info})")
-    return evals  # type: ignore[no-any-return]
+    return np.asarray(evals)
 
 
 def _judge(evals: Matrix, N: int, dtype: str, matrices: Callable[[NDArray[np.bool_]], Matrix]) -> Spectrum:
     """Make a Spectrum of (k, M) eigenvalues; where their error leaves the rank open, of singular values."""
-    k, M = evals.shape
+    M = evals.shape[1]
     np.maximum(evals, 0, out=evals)
     unit = unit_roundoff(dtype)
     block = min(N, BLOCK)
@@ -176,12 +158,12 @@ def _judge(evals: Matrix, N: int, dtype: str, matrices: Callable[[NDArray[np.boo
 def _tolerance(evals: Matrix, N: int, unit: float) -> Matrix:
     """Give, for each of (k, M) rows of eigenvalues, the singular value that rounding alone can reach.
 
-    Independent errors of relative size e in the entries have a spectral norm of about e ||W||_F (1/sqrt(N) + 1/sqrt(M)).
-    Rounding to the stored type makes e = unit; the arithmetic that made the weights, in float32 or in float64 where they
-    are stored so, is given 16 roundings. The last term is the error of a float64 decomposition.
+    Independent errors of relative size e in the entries have a spectral norm near e ||W||_F (1/sqrt(N) + 1/sqrt(M)).
+    Rounding to the stored type makes e = unit; the arithmetic that made the weights, in float32 or in float64 where
+    they are stored so, is given 16 roundings. The last term is the error of a float64 decomposition.
     """
     noise = (unit + 16 * min(unit, 2.0**-24)) * (1 / sqrt(N) + 1 / sqrt(evals.shape[1]))
-    return noise * np.sqrt(evals.sum(axis=1)) + N * _EPS * np.sqrt(evals[:, -1])
+    return np.asarray(noise * np.sqrt(evals.sum(axis=1)) + N * _EPS * np.sqrt(evals[:, -1]))
 
 
 def _assemble(evals: Matrix, s: Matrix, N: int, unit: float, error: Matrix, method: str) -> Spectrum:

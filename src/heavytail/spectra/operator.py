@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from heavytail.spectra.exact import pool, spectrum_of_stack
 from heavytail.spectra.spectrum import Spectrum
+from heavytail.weights.tensor import Array
 
 __all__ = ["GRID", "operator_spectrum"]
 
@@ -18,7 +16,7 @@ GRID = 16
 _BYTES = 64 << 20  # of transformed kernels held at a time
 
 
-def operator_spectrum(kernel: NDArray[Any], dtype: str, grid: int = GRID) -> Spectrum:
+def operator_spectrum(kernel: Array, dtype: str, grid: int = GRID) -> Spectrum:
     """Compute the spectrum of a convolution, stride 1 and circular padding, as a linear map between images.
 
     On a grid of n points along each of d axes the operator is block-diagonal in the Fourier basis: at each of the n^d

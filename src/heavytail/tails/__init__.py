@@ -1,0 +1,1 @@
+"""Power-law inference on positive numbers."""

@@ -77,7 +77,7 @@ def fit_power_law(x: ArrayLike, *, min_tail: int = MIN_TAIL, two_sided: bool = T
     """
     x = np.asarray(x, dtype=np.float64)
     n = x.size
-    if x.ndim != 1 or (n and not (0 < x[0] and x[-1] < inf and bool((x[1:] >= x[:-1]).all()))):
+    if x.ndim != 1 or (n and not (x[0] > 0 and x[-1] < inf and bool((x[1:] >= x[:-1]).all()))):
         raise ValueError(f"a sample must be one-dimensional, ascending, positive and finite; got shape {x.shape}")
     starts, middle, width = _steps(x) if two_sided else (np.arange(n), np.arange(n, dtype=np.float64), 0.0)
     starts = starts[starts <= n - max(min_tail, 2)]
@@ -184,7 +184,7 @@ class _Distances:
         np.abs(gap, out=gap)
         gap += self.width / (n - i)
         gap[np.arange(n) < i] = 0
-        return gap.max(axis=1)
+        return np.asarray(gap.max(axis=1))
 
     def _exact(self, candidate: int) -> float:
         """Distance of one candidate, over all points of its tail."""
@@ -205,4 +205,4 @@ class _Distances:
         gap += (self.middle[j] - i) / n - 1
         np.abs(gap, out=gap)
         gap += (self.width if isinstance(self.width, float) else self.width[j]) / n
-        return gap.max(axis=1) - 1e-14  # the table and the exact sum may round differently
+        return np.asarray(gap.max(axis=1) - 1e-14)  # the table and the exact sum may round differently

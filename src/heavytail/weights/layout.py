@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
-import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
-from heavytail.weights.tensor import Tensor, numpy_dtype
+from heavytail.weights.tensor import Array, Tensor, numpy_dtype
 
 __all__ = ["Conv", "Part", "Plan", "plan"]
 
-Array = NDArray[Any]
 Conv = Literal["slices", "unfold", "operator"]
 
 _FUSED = re.compile(r"(^|\.)(in_proj_weight|qkv|qkv_proj|Wqkv|c_attn|to_qkv)$")
@@ -145,10 +142,8 @@ def _left_out(tensor: Tensor) -> tuple[str, str] | None:
         return "skipped", f"{tensor.dtype}: indices, not weights"
     if kind in "iu":
         return "unsupported", f"{tensor.dtype} without scales: the stored integers are not the weights"
-    try:
-        ml_dtypes.finfo(numpy_dtype(tensor.dtype))
-    except ValueError:
-        return "unsupported", f"{tensor.dtype} is not a real floating-point type"
+    if kind == "c":
+        return "unsupported", f"{tensor.dtype}: complex weights are not analysed"
     if len(shape) > 5:
         return "unsupported", f"{len(shape)} axes, shape {shape}: no known layout"
     return None
@@ -187,7 +182,8 @@ def _whole(array: Array) -> Array:
 
 
 def _linear(tensor: Tensor, name: str) -> Plan:
-    return Plan(tensor, (_part(name, _two_d_kind(tensor, name), *tensor.shape, _whole),))
+    rows, columns = tensor.shape
+    return Plan(tensor, (_part(name, _two_d_kind(tensor, name), rows, columns, _whole),))
 
 
 def _fused(tensor: Tensor, name: str) -> Plan | None:

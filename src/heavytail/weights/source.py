@@ -60,7 +60,7 @@ def open_source(obj: object) -> Source:
         name = "mapping"
         contents = _Contents("mapping", (), *read_mapping(obj))
     else:
-        raise SourceError(type(obj).__name__, "is not a path, a mapping of arrays or a torch.nn.Module")
+        raise SourceError(type(obj).__name__, "is not a path, a mapping of arrays or a torch module")
     if not contents.tensors:
         notes = f" ({'; '.join(contents.notes)})" if contents.notes else ""
         raise SourceError(name, f"holds no tensors{notes}")

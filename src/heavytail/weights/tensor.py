@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Hint", "Source", "Tensor", "numpy_dtype"]
+__all__ = ["Array", "Hint", "Source", "Tensor", "numpy_dtype"]
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 # Types that numpy itself does not have, under the names that containers use for them.
 _EXTRA_DTYPES = {

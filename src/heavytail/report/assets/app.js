@@ -12,18 +12,20 @@ const matrices = all.filter(isMatrix);
 const rowOf = new Map(all.map((row) => [link(row), row]).reverse());
 
 const filter = { text: "", kind: "", status: "matrices" };
+const order = ["identity", "shape", "scale", "noise", "phase"].filter((group) => group in data.groups);
+const groups = Object.fromEntries([...order, ...Object.keys(data.groups)].map((group) => [group, data.groups[group]]));
 const columns = { key: true, groups: new Set(), empty: false };
-const KEY = new Set(["name", "kind", "status", "N", "M", "num_evals", "log_norm", "log_spectral_norm", "stable_rank",
+const KEY = new Set(["name", "kind", "status", "N", "M", "log_norm", "log_spectral_norm", "stable_rank",
   "rank_loss", "entropy", "alpha", "sigma", "D", "num_pl_spikes", "warning", "alpha_weighted", "num_spikes", "phase"]);
 const current = { row: null };
 
 const table = createTable(byId("scroller"), {
-  columns: everything, groups: data.groups, definitions: data.definitions, value, texts, link,
+  columns: everything, groups, definitions: data.definitions, value, texts, link,
   onOpen: (row) => go(row),
 });
 
 const panel = createPanel(byId("panel"), {
-  groups: data.groups, definitions: data.definitions, value, curves: data.curves, findings: data.findings, link,
+  groups, definitions: data.definitions, value, curves: data.curves, findings: data.findings, link,
   neighbours, onClose: close,
 });
 
@@ -48,7 +50,7 @@ function applyFilter() {
 
 function applyColumns() {
   const isKey = (column) => KEY.has(column) || (column === "reason" && filter.status !== "matrices");
-  table.setColumns(Object.entries(data.groups).flatMap(([group, members]) => members.filter((column) =>
+  table.setColumns(Object.entries(groups).flatMap(([group, members]) => members.filter((column) =>
     column === "name" || ((columns.groups.has(group) || (columns.key && isKey(column)))
       && (columns.empty || data.columns[column] !== null)))));
 }
@@ -84,7 +86,7 @@ function buildControls() {
     columns.key = on;
     applyColumns();
   });
-  for (const group of Object.keys(data.groups)) {
+  for (const group of Object.keys(groups)) {
     chip(byId("groups"), "checkbox", "group", group, false, (on) => {
       columns.groups[on ? "add" : "delete"](group);
       applyColumns();
@@ -104,9 +106,8 @@ let kindOf = null;
 
 function label(metric, row) {
   const number = value(metric, row);
-  const sigma = metric === "alpha" ? value("sigma", row) : null;
   const said = number === null ? `no ${metric}${value("reason", row) ? ": " + value("reason", row) : ""}`
-    : `${metric} ${show(metric, number)}${sigma === null ? "" : ` ± ${show("sigma", 2 * sigma)}`}`;
+    : `${metric} ${metric === "alpha" ? withError(number, value("sigma", row)) : show(metric, number)}`;
   return `${value("name", row)}\n${said}`;
 }
 
@@ -174,6 +175,7 @@ function close() {
 function followAddress() {
   const row = rowOf.get(location.hash) ?? rowOf.get("#" + encodeHash(location.hash.slice(1)));
   if (row !== undefined) openRow(row);
+  else if (current.row !== null) close();
 }
 
 /* An address typed by hand, or changed by a mail program, may be encoded differently. */

@@ -39,8 +39,9 @@ function drawDepth(host, metric, { rows, kinds, value, label, matched, selected,
     return;
   }
   const y = extent(metric, known);
+  const margin = 0.004 * rows.length;
   const chart = frame(host, {
-    height: 310, y, x: { scale: linearScale, domain: [0.5, rows.length + 0.5] },
+    height: 310, y, x: { scale: linearScale, domain: [0.5 - margin, rows.length + 0.5 + margin] },
     xLabel: "layer, in the order of the model", yLabel: SYMBOLS[metric] || metric, title: `${metric} against depth`,
   });
   if (metric === "alpha") drawBand(chart);

@@ -54,6 +54,12 @@ function show(column, value) {
   return Math.abs(value) >= 1e4 ? scientific(value) : signed(value.toFixed(DECIMALS[column]));
 }
 
+/* An exponent with two naive standard errors, to the same decimals. */
+function withError(alpha, sigma) {
+  const text = (number) => (Math.abs(alpha) < 100 ? show("alpha", number) : grouped(Math.round(number)));
+  return sigma === null ? text(alpha) : `${text(alpha)} ± ${text(2 * sigma)}`;
+}
+
 /* Scales: a function from a value to a place, with its ticks. */
 
 function linearScale([from, to], [start, end]) {
@@ -173,5 +179,9 @@ function watchTips() {
   document.addEventListener("focusin", enter);
   document.addEventListener("mouseout", leave);
   document.addEventListener("focusout", leave);
-  document.addEventListener("scroll", () => tip.hidden || hideTip(), { capture: true, passive: true });
+  document.addEventListener("scroll", () => {
+    const node = document.querySelector("[aria-describedby=tip]");
+    if (node) showTip(node.dataset.tip, node.getBoundingClientRect());
+    else if (!tip.hidden) hideTip();
+  }, { capture: true, passive: true });
 }

@@ -26,8 +26,7 @@ function createPanel(host, { groups, definitions, value, curves, findings, neigh
     const size = get("N") === null ? null : `${show("N", get("N"))} × ${show("M", get("M"))}${pooled}`;
     const facts = [get("kind"), size, get("dtype")].filter(Boolean).map((fact) => make("span", {}, fact));
     const alpha = get("alpha") === null ? [] : [make("p", { class: "alpha" }, make("span", { class: "math" }, "α"), " = ",
-      make("b", {}, show("alpha", get("alpha"))),
-      get("sigma") === null ? "" : ` ± ${show("sigma", 2 * get("sigma"))}`,
+      withError(get("alpha"), get("sigma")),
       make("small", {}, get("num_pl_spikes") === null ? "" : `${show("num_pl_spikes", get("num_pl_spikes"))} of ${
         show("num_evals", get("num_evals"))} eigenvalues in the tail`))];
     return [make("h2", {}, make("bdi", { dir: "ltr" }, get("name"))),

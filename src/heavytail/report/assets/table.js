@@ -15,9 +15,9 @@ function createTable(scroller, { columns, groups, definitions, value, texts, lin
   let [first, last, drawn] = [0, -1, false];
 
   function widest(column) {
-    let longest = column.length + 2;
+    let longest = column.length * 0.88 + 1;
     for (const row of state.view) longest = Math.max(longest, show(column, value(column, row)).length);
-    return Math.min(longest, column === "name" ? 44 : column === "reason" ? 48 : 24);
+    return Math.min(longest, column === "name" ? 40 : column === "reason" ? 48 : 24);
   }
 
   function header(column) {
@@ -30,11 +30,14 @@ function createTable(scroller, { columns, groups, definitions, value, texts, lin
 
   function drawHead() {
     const focused = document.activeElement?.closest?.("th")?.dataset.column;
-    widths.replaceChildren(...state.shown.map((column) => {
+    const sizes = state.shown.map((column) =>
+      (column === "name" ? `min(${widest(column) * 7.4 + 24}px, 46vw)` : `(${widest(column)}ch + 20px)`));
+    widths.replaceChildren(...sizes.map((size) => {
       const col = make("col");
-      col.style.width = column === "name" ? `min(${widest(column) * 7.5 + 30}px, 46vw)` : `${widest(column) * 6.7 + 22}px`;
+      col.style.width = `calc(${size})`;
       return col;
     }));
+    table.style.width = `calc(${sizes.join(" + ")})`;
     group.replaceChildren(...Object.entries(groups).flatMap(([name, members]) => {
       const span = state.shown.filter((column) => members.includes(column)).length;
       if (name !== "identity") return span ? [make("th", { colspan: span, scope: "colgroup" }, name)] : [];

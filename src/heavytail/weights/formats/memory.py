@@ -116,7 +116,7 @@ def _numpy(part: Any) -> Array:
         array: Array = part.numpy().view()
         return array
     torch = sys.modules["torch"]
-    raw = part.contiguous().view(getattr(torch, _BY_BYTES[dtype])).numpy()
+    raw = part.view(getattr(torch, _BY_BYTES[dtype])).numpy()
     extra: Array = raw.view(numpy_dtype(dtype))
     return extra
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -38,11 +39,13 @@ def read_module(module: Any) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
         path = _clean(prefix)
         if _inside_parametrisation(path):
             continue
-        tensors += _own(path, owner, origin)
-        for name, made in _parametrised(owner):
-            full = _joined(path, name)
-            tensors.append(_effective(full, owner, name, made, origin))
-            notes.append(f"{quoted(full)} is parametrised by {_kinds(made)}; the weight as used in evaluation is read")
+        derived = _derived(owner)
+        replaced = frozenset(part for made in derived for part in made.replaced)
+        tensors += _own(path, owner, origin, replaced)
+        for made in derived:
+            full = _joined(path, made.name)
+            tensors.append(_effective(full, owner, made, origin))
+            notes.append(f"{quoted(full)} is made by {made.how}; the weight as used in evaluation is read")
         tensors += _packed(path, owner, origin)
     return tuple(tensors), tuple(notes)
 
@@ -71,12 +74,12 @@ def _inside_parametrisation(path: str) -> bool:
     return "parametrizations" in path.split(".")
 
 
-def _own(path: str, owner: Any, origin: str) -> Iterator[Tensor]:
-    """Describe the tensors that a module holds itself."""
+def _own(path: str, owner: Any, origin: str, replaced: frozenset[str]) -> Iterator[Tensor]:
+    """Describe the tensors that a module holds itself, but for those that a derived weight replaces."""
     fleeting = getattr(owner, "_non_persistent_buffers_set", ())
     held = {"recurse": False, "remove_duplicate": False}
     for name, value in (*owner.named_parameters(**held), *owner.named_buffers(**held)):
-        if name not in fleeting:
+        if name not in fleeting and name not in replaced:
             yield torch_tensor(_joined(path, name), value, origin, _hint(owner, name))
 
 
@@ -99,34 +102,59 @@ def _hint(owner: Any, name: str) -> Hint | None:
     return None
 
 
-def _parametrised(owner: Any) -> list[tuple[str, Any]]:
-    lists = owner._modules.get("parametrizations")
-    return [] if lists is None else list(lists.items())
+@dataclass(frozen=True, slots=True)
+class _Derived:
+    """A weight that a layer computes from other tensors.
+
+    Attributes:
+        name: the layer's name for it.
+        how: what computes it.
+        compute: gives it as evaluation uses it, without a change to the layer.
+        replaced: names of the tensors that it is made from.
+    """
+
+    name: str
+    how: str
+    compute: Callable[[], Any]
+    replaced: tuple[str, ...] = ()
 
 
-def _kinds(made: Any) -> str:
-    return ", ".join(type(step).__name__ for step in made)
+def _derived(owner: Any) -> list[_Derived]:
+    """Find the weights that a layer computes: by parametrizations, or by the older hooks of the two norms."""
+    found = []
+    for name, steps in (owner._modules.get("parametrizations") or {}).items():
+        how = ", ".join(type(step).__name__ for step in steps)
+        found.append(_Derived(name, how, partial(_parametrised, steps)))
+    for hook in owner._forward_pre_hooks.values():
+        home = (type(hook).__module__, type(hook).__name__)
+        if home == ("torch.nn.utils.weight_norm", "WeightNorm"):
+            replaced = (f"{hook.name}_g", f"{hook.name}_v")
+            found.append(_Derived(hook.name, "WeightNorm", partial(hook.compute_weight, owner), replaced))
+        elif home == ("torch.nn.utils.spectral_norm", "SpectralNorm"):
+            replaced = (f"{hook.name}_orig", f"{hook.name}_u", f"{hook.name}_v")
+            compute = partial(hook.compute_weight, owner, do_power_iteration=False)
+            found.append(_Derived(hook.name, "SpectralNorm", compute, replaced))
+    return found
 
 
-def _effective(name: str, owner: Any, own: str, made: Any, origin: str) -> Tensor:
+def _parametrised(steps: Any) -> Any:
+    """Compute a parametrised weight on a copy: in training, spectral_norm would write to its buffers."""
+    return copy.deepcopy(steps).eval()()
+
+
+def _effective(name: str, owner: Any, made: _Derived, origin: str) -> Tensor:
     with sys.modules["torch"].no_grad():
-        sample = torch_tensor(name, _compute(made), origin, _hint(owner, own))
+        sample = torch_tensor(name, made.compute(), origin, _hint(owner, made.name))
     if sample.problem is not None:
         return sample
-    storage = ("parametrised", id(made))
     blocks = partial(_effective_blocks, made, name, origin)
-    return Tensor(name, sample.shape, sample.dtype, blocks, origin, storage, hint=sample.hint)
+    return replace(sample, blocks=blocks, storage=("derived", id(owner), made.name))
 
 
-def _effective_blocks(made: Any, name: str, origin: str, rows: int) -> Iterator[Array]:
+def _effective_blocks(made: _Derived, name: str, origin: str, rows: int) -> Iterator[Array]:
     with sys.modules["torch"].no_grad():
-        value = _compute(made)
+        value = made.compute()
     yield from torch_blocks(value, name, origin, rows)
-
-
-def _compute(made: Any) -> Any:
-    """Compute a parametrised weight on a copy: in training, spectral_norm would write to its buffers."""
-    return copy.deepcopy(made).eval()()
 
 
 def _packed(path: str, owner: Any, origin: str) -> Iterator[Tensor]:

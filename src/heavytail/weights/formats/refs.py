@@ -83,6 +83,7 @@ class DtypeRef:
     swap: bool = False
 
     def accept_state(self, state: Any) -> None:
+        """Take the state that numpy writes: version, byte order, and four facts about structured types."""
         if isinstance(state, tuple) and len(state) > 4:
             self.swap = state[1] == ">"
             if state[3] is not None or state[4] is not None:

@@ -49,9 +49,8 @@ def kind_of(path: Path, head: bytes, size: int) -> str | None:
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and (length <= max(size, 1 << 30)):
         return "safetensors"
-    if path.suffix == ".safetensors" and foreign(path, head).startswith("is not"):
-        return "safetensors"  # its own reader says best what is wrong with it
-    return None
+    # The own reader of a damaged safetensors file says best what is wrong with it.
+    return "safetensors" if path.suffix == ".safetensors" and _known(head) is None else None
 
 
 def zip_kind(names: Iterable[str]) -> str | None:
@@ -75,6 +74,12 @@ def zip_kind(names: Iterable[str]) -> str | None:
 
 def foreign(path: Path, head: bytes) -> str:
     """Say what a file looks like that no reader takes, as the rest of a sentence about it."""
+    unknown = f"is not a model file of a known kind (it begins with {head[:8].hex(' ')})"
+    return _known(head) or _text(head) or _onnx(path, head) or unknown
+
+
+def _known(head: bytes) -> str | None:
+    """Say what a file is where there is no doubt."""
     if not head:
         return "is empty"
     if head.startswith(b"version https://git-lfs"):
@@ -88,16 +93,12 @@ def foreign(path: Path, head: bytes) -> str:
             "is a bare Python pickle, which can run code and is not read; "
             "save the arrays as .npz (numpy.savez) or as safetensors"
         )
-    return (
-        _text(head) or _onnx(path, head) or f"is not a model file of a known kind (it begins with {head[:8].hex(' ')})"
-    )
+    start = head.lstrip().lower()
+    found = next((what for magic, what in _TEXTS if start.startswith(magic)), None)
+    return f"looks like {found}, not a model" if found else None
 
 
 def _text(head: bytes) -> str | None:
-    start = head.lstrip().lower()
-    for magic, what in _TEXTS:
-        if start.startswith(magic):
-            return f"looks like {what}, not a model"
     # A multi-byte character may be cut at the end of the head.
     text = head.decode("utf-8", "ignore")
     printable = sum(c.isprintable() or c.isspace() for c in text)

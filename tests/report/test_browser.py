@@ -1,0 +1,298 @@
+"""The page in a real browser; skipped where Debian's chromium is missing."""
+
+from pathlib import Path
+
+import pytest
+from report import sample
+
+from heavytail.report.page import render
+
+_CHROMIUM, _DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+_SWITCHES = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,1000",
+)
+_LAYER = "model.layers.1.self_attn.v_proj"
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    if not (_CHROMIUM.exists() and _DRIVER.exists()):
+        pytest.skip(f"{_CHROMIUM} or {_DRIVER} is missing: apt-get install chromium chromium-driver")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is missing: pip install selenium")
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(_CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for switch in (*_SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(switch)
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=str(_DRIVER)))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(render(sample.make(layers=24)), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(driver, address):
+    """The page, fresh; a test fails if the console then holds anything."""
+    yield from _visit(driver, address)
+
+
+def _visit(driver, address):
+    driver.get("about:blank")
+    driver.get_log("browser")
+    driver.get(address)
+    yield driver
+    assert driver.get_log("browser") == []
+
+
+def one(page, selector):
+    return page.find_element("css selector", selector)
+
+
+def texts(page, selector):
+    return [node.text for node in page.find_elements("css selector", selector)]
+
+
+def names(page):
+    return texts(page, "tbody tr[data-row] th")
+
+
+def column(page, name):
+    position = texts(page, "thead tr:last-child th").index(name) + 1
+    return texts(page, f"tbody tr[data-row] > :nth-child({position})")
+
+
+def press(page, key):
+    from selenium.webdriver import ActionChains
+
+    ActionChains(page).send_keys(key).perform()
+
+
+def opens(page, name):
+    """Wait for the panel to show a layer: the browser tells of a new address a moment later."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    heading = "return document.querySelector('#panel h2')?.textContent"
+    return WebDriverWait(page, 10).until(lambda _: page.execute_script(heading) == name)
+
+
+def status(page, name):
+    one(page, f"#status input[value={name}] + span").click()
+
+
+def test_it_loads_with_its_chart_table_and_attention(page):
+    assert len(names(page)) > 20
+    assert page.find_elements("css selector", "#depth svg .mark")
+    assert "model.broken" in one(page, "#attention").text
+    assert not one(page, "#panel").is_displayed()
+
+
+def test_a_hostile_name_is_shown_as_text_and_runs_nothing(page):
+    assert page.title == "synthetic-transformer-7B · heavytail"
+    assert page.find_elements("css selector", "img") == []
+    assert sample.HOSTILE in page.execute_script("return document.querySelector('tbody').textContent")
+
+
+def test_the_policy_stops_scripts_that_are_not_its_own(driver, address):
+    driver.get(address)
+    driver.execute_script(
+        "const script = document.createElement('script'); script.textContent = 'document.title = \"broken\"';"
+        "document.body.append(script)"
+    )
+    assert driver.title != "broken"
+    assert any("Content Security Policy" in entry["message"] for entry in driver.get_log("browser"))
+
+
+def test_a_click_on_a_header_sorts_up_then_down_then_back(page):
+    before = names(page)
+    header = one(page, "th[data-column=alpha] button")
+    header.click()
+    values = [float(text) for text in column(page, "alpha") if text != "–"]
+    assert values == sorted(values)
+    assert one(page, "th[data-column=alpha]").get_attribute("aria-sort") == "ascending"
+    one(page, "th[data-column=alpha] button").click()
+    values = [text for text in column(page, "alpha") if text != "–"]
+    assert [float(text) for text in values] == sorted(map(float, values), reverse=True)
+    assert column(page, "alpha")[len(values) :] == ["–"] * (len(names(page)) - len(values))
+    one(page, "th[data-column=alpha] button").click()
+    assert names(page) == before
+
+
+def test_the_keyboard_sorts_and_keeps_its_place(page):
+    from selenium.webdriver import Keys
+
+    one(page, "th[data-column=entropy] button").send_keys(Keys.ENTER)
+    assert one(page, "th[data-column=entropy]").get_attribute("aria-sort") == "ascending"
+    press(page, Keys.ENTER)
+    assert one(page, "th[data-column=entropy]").get_attribute("aria-sort") == "descending"
+
+
+def test_text_kind_and_status_filter_the_rows(page):
+    one(page, "#search").send_keys("self_attn q_proj")
+    assert {name.split(".")[-1] for name in names(page)} == {"q_proj"}
+    one(page, "#search").clear()
+    one(page, "#search").send_keys("nothing is called so")
+    assert names(page) == []
+    assert "No row matches" in one(page, "tbody").text
+
+
+def test_a_kind_can_be_chosen(page):
+    page.execute_script(
+        "const k = document.getElementById('kind'); k.value = 'conv2d'; k.dispatchEvent(new Event('change'))"
+    )
+    assert set(column(page, "kind")) == {"conv2d"}
+
+
+def test_skipped_vectors_are_one_click_away(page):
+    assert "skipped" not in column(page, "status")
+    status(page, "skipped")
+    assert set(column(page, "status")) == {"skipped"}
+    assert set(column(page, "reason")) == {"a vector"}
+    status(page, "all")
+    assert one(page, "#shown").text.endswith("rows")
+
+
+def test_columns_are_shown_by_group_and_empty_ones_on_request(page):
+    assert "xmin" not in texts(page, "thead tr:last-child th")
+    shape, empty = page.find_elements("css selector", "#groups input")[2], one(page, "#groups label:last-child input")
+    page.execute_script("arguments[0].click()", shape)
+    assert "xmin" in texts(page, "thead tr:last-child th")
+    assert "p_value" not in texts(page, "thead tr:last-child th")
+    page.execute_script("arguments[0].click()", empty)
+    assert "p_value" in texts(page, "thead tr:last-child th")
+
+
+def test_a_click_on_a_row_opens_its_layer_and_escape_closes_it(page):
+    from selenium.webdriver import Keys
+
+    assert page.find_elements("css selector", "#panel svg") == []
+    one(page, "tbody tr[data-row='3'] td").click()
+    assert opens(page, names(page)[3])
+    panel = one(page, "#panel")
+    assert panel.is_displayed()
+    assert len(panel.find_elements("css selector", "figure svg")) == 3
+    assert "Kolmogorov-Smirnov" in panel.text
+    assert page.current_url.endswith("#layer=" + names(page)[3])
+    press(page, Keys.ESCAPE)
+    assert not panel.is_displayed()
+
+
+def test_arrows_and_buttons_go_through_the_rows_in_view(page):
+    from selenium.webdriver import Keys
+
+    listed = names(page)
+    one(page, "tbody tr[data-row='1'] td").click()
+    assert opens(page, listed[1])
+    press(page, Keys.ARROW_RIGHT)
+    assert opens(page, listed[2])
+    one(page, "#panel [aria-label='Next layer']").click()
+    assert opens(page, listed[3])
+    press(page, Keys.ARROW_LEFT)
+    assert opens(page, listed[2])
+    assert one(page, "tr.selected th").text == listed[2]
+
+
+@pytest.mark.parametrize("name", [_LAYER, "model.broken", "model.packed", "head.bias_mixer", "adapter.merged"])
+def test_a_deep_link_opens_its_layer(driver, address, name):
+    for page in _visit(driver, f"{address}#layer={name}"):
+        assert opens(page, name)
+
+
+def test_the_hostile_layer_opens_from_its_link(page):
+    page.execute_script("location.hash = '#layer=' + encodeURIComponent(arguments[0])", sample.HOSTILE)
+    assert opens(page, sample.HOSTILE)
+    assert page.find_elements("css selector", "img") == []
+
+
+def test_an_attention_entry_leads_to_its_layer(page):
+    one(page, "#attention a.name").click()
+    assert opens(page, "model.broken")
+    assert "NaN" in one(page, "#panel .remarks").text
+
+
+def test_another_metric_can_stand_on_the_axis(page):
+    page.execute_script(
+        "const m = document.getElementById('metric'); m.value = 'stable_rank'; m.dispatchEvent(new Event('change'))"
+    )
+    assert one(page, "#depth svg").get_attribute("aria-label") == "stable_rank against depth"
+    one(page, "#figures [data-metric=log_norm]").click()
+    assert one(page, "#metric").get_attribute("value") == "log_norm"
+
+
+def test_an_extreme_alpha_is_an_arrow_with_its_value_in_the_tooltip(page):
+    from selenium.webdriver import ActionChains
+
+    ActionChains(page).move_to_element(one(page, "#depth svg .arrow")).perform()
+    name, said = one(page, "#tip").text.split("\n")
+    assert name == "lm_head"
+    assert float(said.split()[1]) > 50
+
+
+def test_a_click_on_a_mark_opens_its_layer(page):
+    from selenium.webdriver import ActionChains
+
+    ActionChains(page).move_to_element(one(page, "#depth svg .arrow")).click().perform()
+    assert opens(page, "lm_head")
+
+
+def test_a_definition_is_told_on_focus(page):
+    page.execute_script("document.querySelector('th[data-column=entropy] button').focus()")
+    assert "Entropy of the normalised eigenvalues" in one(page, "#tip").text
+    assert one(page, "th[data-column=entropy] button").get_attribute("aria-describedby") == "tip"
+
+
+def test_the_theme_toggles(page):
+    background = "return getComputedStyle(document.body).backgroundColor"
+    before = page.execute_script(background)
+    one(page, "#theme").click()
+    after = page.execute_script(background)
+    assert after != before
+    one(page, "#theme").click()
+    assert page.execute_script(background) == before
+
+
+@pytest.mark.parametrize("width", [400, 800, 1400])
+def test_nothing_sticks_out_sideways(page, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        for address in ("", f"#layer={_LAYER}"):
+            page.execute_script("location.hash = arguments[0]", address)
+            assert not address or opens(page, _LAYER)
+            assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    path = tmp_path_factory.mktemp("large") / "report.html"
+    path.write_text(render(sample.make(layers=594, n=256)), encoding="utf-8")
+    return path.as_uri()
+
+
+def test_six_hundred_layers_scroll_to_the_end_with_few_rows_drawn(driver, large):
+    for page in _visit(driver, large):
+        drawn = "return document.querySelectorAll('tbody tr[data-row]').length"
+        assert page.execute_script(drawn) < 120
+        page.execute_async_script(
+            "const done = arguments[0], s = document.getElementById('scroller'); s.scrollTop = s.scrollHeight;"
+            "requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+        assert sample.HOSTILE in names(page)[-1]
+        assert page.execute_script(drawn) < 120
+        assert one(page, "table").get_attribute("aria-rowcount") == "605"

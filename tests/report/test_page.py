@@ -1,0 +1,158 @@
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from report import sample
+
+from heavytail.diagnosis.row import COLUMNS, Row
+from heavytail.report.page import render
+
+
+class Page(HTMLParser):
+    """The elements of a page, its scripts and its links."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.policy, self._script = [], [], "", None
+        self.scripts = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        attributes = dict(attrs)
+        self._script = attributes.get("type", "") if tag == "script" else None
+        if tag == "a":
+            self.links.append(attributes["href"])
+        if attributes.get("http-equiv") == "Content-Security-Policy":
+            self.policy = attributes["content"]
+
+    def handle_data(self, data):
+        if self._script is not None:
+            self.scripts.append((self._script, data))
+
+    def handle_endtag(self, tag):
+        self._script = None
+
+
+@pytest.fixture(scope="module")
+def report():
+    return sample.make()
+
+
+@pytest.fixture(scope="module")
+def text(report):
+    return render(report)
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+@pytest.fixture(scope="module")
+def data(page):
+    return json.loads(dict(page.scripts)["application/json"])
+
+
+def test_the_same_report_gives_the_same_page(report, text):
+    assert render(sample.make()) == text
+
+
+def test_the_page_refers_to_nothing_outside(text):
+    assert not re.search(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//""", text)
+    assert not re.search(r"url\(\s*[\"']?(?!#)|@import|\bfetch\(|XMLHttpRequest|innerHTML|insertAdjacentHTML", text)
+
+
+def test_every_address_in_the_page_stays_in_the_page(page):
+    assert page.links
+    assert all(link.startswith("#") for link in page.links)
+
+
+def test_the_policy_admits_only_the_style_and_the_script_of_the_page(page):
+    assert page.policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in page.policy
+
+
+def test_a_hostile_name_stays_text(text, page, data):
+    assert sample.HOSTILE not in text
+    assert "img" not in page.tags
+    assert page.tags.count("script") == 2
+    assert data["columns"]["name"][-1] == sample.HOSTILE
+
+
+@pytest.mark.parametrize("place", ["name", "kind", "dtype", "reason"])
+@pytest.mark.parametrize("status", ["failed", "unsupported", "skipped", "ok"])
+def test_every_text_of_a_row_is_escaped(report, place, status):
+    row = Row(**({"name": "x", "kind": "linear", "dtype": "f", "status": status} | {place: sample.HOSTILE}))
+    page = Page(render(replace(report, rows=(row,))))
+    assert "img" not in page.tags
+
+
+def test_source_settings_and_version_are_escaped(report):
+    evil = sample.HOSTILE
+    bad = {evil: [evil], "name": evil, "format": evil, "notes": [evil]}
+    page = Page(render(replace(report, source=bad, settings=bad, version=evil)))
+    assert "img" not in page.tags
+
+
+def test_half_a_surrogate_pair_in_a_name_does_not_stop_the_page(report):
+    rows = (replace(report.rows[1], name="bad\udc80name", status="failed", reason="\ud800"),)
+    text = render(replace(report, rows=rows, source={"name": "m\udc80"}))
+    assert "bad\ufffdname".encode() in text.encode("utf-8")
+
+
+def test_missing_numbers_are_null_and_missing_columns_are_null(data):
+    alphas = data["columns"]["alpha"]
+    assert any(value is None for value in alphas)
+    assert data["columns"]["num_traps"] is None
+    assert set(data["columns"]) == set(COLUMNS)
+
+
+def test_rows_and_curves_are_aligned(report, data):
+    assert data["count"] == len(report.rows) == len(data["curves"])
+    for row, curves in zip(report.rows, data["curves"], strict=True):
+        assert (curves is not None) == (row.name in report.spectra)
+
+
+def test_eigenvalues_at_the_floor_are_counted_not_drawn(report, data):
+    index = [row.name for row in report.rows].index("adapter.merged")
+    assert data["curves"][index]["below"] == 128
+
+
+def test_findings_of_groups_reach_each_row(data, report):
+    broken = [row.status for row in report.rows].index("failed")
+    assert data["findings"][str(broken)][0][0] == "problem"
+
+
+def test_the_summary_of_the_report_is_shown_and_computed_where_it_is_silent(report):
+    page = render(replace(report, summary={"alpha": 3.1415}))
+    assert ">3.14<" in page
+    values = [row.log_norm for row in report.rows if row.status == "ok"]
+    assert f">{np.mean(values):.2f}<" in page
+
+
+def test_what_was_left_out_is_counted_by_its_reason(text):
+    assert re.search(r"<b>8</b> a vector", text)
+    assert "8 tensors left out, 1 note<" in text
+
+
+def test_nothing_to_report_is_said(report):
+    calm = sample.ok_row("a", "linear", sample.spectrum(np.random.default_rng(0), 384, 3.0))
+    assert "Nothing to report" in render(replace(report, rows=(replace(calm, warning="", D=0.01, entropy=0.9),)))
+
+
+def test_an_empty_report_makes_a_page(report):
+    assert "0 layers" in render(replace(report, rows=(), spectra={}, source={}, settings={}))
+
+
+def test_a_hundred_layers_take_less_than_400_kb():
+    assert len(render(sample.make(layers=94, n=1024)).encode()) < 400_000
+
+
+@pytest.mark.slow
+def test_six_hundred_layers_take_less_than_two_and_a_half_megabytes():
+    assert len(render(sample.make(layers=594, n=4096)).encode()) < 2_500_000
