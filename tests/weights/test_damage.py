@@ -14,7 +14,8 @@ FORMATS = ("safetensors", "zip.pt", "legacy.pt", "npz", "packed.npz", "npy")
 QUICK = 200
 MANY = max(2000, int(os.environ.get("HEAVYTAIL_MUTATIONS", "0")))
 MUTATIONS = int(os.environ.get("HEAVYTAIL_MUTATIONS", QUICK))
-# A deflated byte may stand for 1032 bytes; the rest is room for messages and for the machine's own objects.
+HUGE = (0, 1 << 31, 1 << 62, (1 << 64) - 1)
+# A deflated byte may stand for 1032 bytes; the room is for messages and for objects of any file.
 FACTOR, ROOM = 1100, 4_000_000
 
 
@@ -43,9 +44,7 @@ def mutated(data, rng):
             case 5:
                 data[b:b] = data[a : a + n]
             case 6:
-                data[a : a + 8] = int(rng.choice([0, 1 << 31, 1 << 62, (1 << 64) - 1], p=[0.25] * 4)).to_bytes(
-                    8, "little"
-                )
+                data[a : a + 8] = HUGE[int(rng.integers(len(HUGE)))].to_bytes(8, "little")
             case 7:
                 del data[b + n :]
     return bytes(data)
@@ -94,9 +93,9 @@ def test_mutants_are_refused_or_read(name, originals, tmp_path, traced):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
-def test_many_mutants_are_refused_or_read(name, originals, tmp_path, traced, record_property):
+def test_many_mutants_are_refused_or_read(name, originals, tmp_path, traced):
     fine = torture(name, originals[name], MANY, tmp_path)
-    record_property("opened", fine)
+    print(f"{name}: {MANY} mutants, {fine} were read, {MANY - fine} refused")  # noqa: T201  the result to report
     assert 0 < fine < MANY
 
 

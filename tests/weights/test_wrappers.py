@@ -13,6 +13,8 @@ from heavytail.weights.source import open_source
 W = {"conv.weight": "T1", "conv.bias": "T2"}
 ADAM = {"state": {0: {"exp_avg": "T3", "exp_avg_sq": "T4"}}, "param_groups": [{"lr": 0.1}]}
 
+WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "module", "ema", "generator", "params")
+
 
 def find(root):
     return find_weights(root, lambda node: isinstance(node, str) and node.startswith("T"))
@@ -22,7 +24,7 @@ def find(root):
     "root",
     [
         W,
-        *({key: W} for key in ["state_dict", "model", "model_state_dict", "model_state", "module", "ema", "generator", "params"]),
+        *({key: W} for key in WRAPPERS),
         {"model": {"state_dict": W, "model_args": {"a": [1, 2]}}},
         {"a": 1, "model": {"module": {"state_dict": W}}},
         {"state_dict": {f"module.{k}": v for k, v in W.items()}, "best_prec1": 91.7},

@@ -95,8 +95,11 @@ function multiples(low, high, count) {
     [1, 2, 5].map((factor) => ({ factor, power, value: factor * 10 ** power })));
   const inside = ticks.filter(({ value }) => Math.log10(value) >= low - 1e-9 && Math.log10(value) <= high + 1e-9);
   const sparse = inside.length > count && inside.some(({ factor }) => factor === 1);
-  return inside.map(({ factor, power, value }) => ({ value, label: sparse && factor === 5 ? "" : power > -3 && power < 4
-    ? significant(value) : (factor === 1 ? "" : factor + "×") + "10" + superscript(power) }));
+  const plain = inside.every(({ power }) => power >= -3 && power < 4);
+  const label = (factor, power, value) =>
+    (plain ? significant(value) : (factor === 1 ? "" : factor + "×") + "10" + superscript(power));
+  return inside.map(({ factor, power, value }) =>
+    ({ value, label: sparse && factor !== 1 ? "" : label(factor, power, value) }));
 }
 
 const range = (from, to) => Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i);
@@ -107,7 +110,7 @@ const quantile = (sorted, share) => sorted[Math.round((sorted.length - 1) * shar
 
 let clips = 0;
 
-function frame(host, { height, x, y, xLabel, yLabel, title, margin = { top: 26, right: 12, bottom: 36, left: 46 } }) {
+function frame(host, { height, x, y, xLabel, yLabel, title, margin = { top: 26, right: 12, bottom: 36, left: 52 } }) {
   const width = Math.max(260, host.clientWidth);
   const [left, right, top, bottom] = [margin.left, width - margin.right, margin.top, height - margin.bottom];
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": title });

@@ -44,7 +44,7 @@ function createPanel(host, { groups, definitions, value, curves, findings, neigh
 
   function figures(row) {
     const found = curves[row];
-    if (!found) return [make("p", { class: "calm" }, "No spectrum is kept for this row.")];
+    if (!found) return [make("p", { class: "calm" }, "There is no spectrum to draw for this row.")];
     const { nodes, draw: redraw } = spectrumFigures(found, (column) => value(column, row));
     draw = redraw;
     const hidden = found.below ? [make("p", { class: "caption" }, `${grouped(found.below)} of ${grouped(found.count)} eigenvalues are ${

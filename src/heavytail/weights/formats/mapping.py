@@ -24,8 +24,8 @@ def read_mapping(values: Mapping[Any, Any]) -> tuple[tuple[Tensor, ...], tuple[s
     Returns:
         The tensors, and notes on what was left out.
     """
-    found = find_weights(values, _is_array)
     tensors, odd = [], []
+    found = find_weights(_with_lists(values), _is_array)
     for name, value in found.items:
         if is_torch_tensor(value):
             tensors.append(torch_tensor(name, value, _ORIGIN))
@@ -38,12 +38,24 @@ def read_mapping(values: Mapping[Any, Any]) -> tuple[tuple[Tensor, ...], tuple[s
     return tuple(tensors), (*found.notes, *notes)
 
 
+class _Written(list[Any]):
+    """A list that is an array written out."""
+
+
+def _with_lists(values: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Mark the lists that are arrays. Where mappings stand beside them it is a checkpoint, whose lists are records."""
+    if any(isinstance(value, Mapping) for value in values.values()):
+        return values
+    return {
+        key: _Written(value) if isinstance(value, list | tuple) and _holds_numbers(value) else value
+        for key, value in values.items()
+    }
+
+
 def _is_array(value: object) -> bool:
     if isinstance(value, np.ndarray | np.generic) or is_torch_tensor(value):
         return True
-    if isinstance(value, list | tuple):
-        return _holds_numbers(value)
-    return hasattr(value, "__array__") and hasattr(value, "shape") and hasattr(value, "dtype")
+    return isinstance(value, _Written) or all(hasattr(value, name) for name in ("__array__", "shape", "dtype"))
 
 
 def _holds_numbers(value: list[Any] | tuple[Any, ...]) -> bool:

@@ -128,12 +128,12 @@ def _derived(owner: Any) -> list[_Derived]:
     for hook in owner._forward_pre_hooks.values():
         home = (type(hook).__module__, type(hook).__name__)
         if home == ("torch.nn.utils.weight_norm", "WeightNorm"):
-            replaced = (f"{hook.name}_g", f"{hook.name}_v")
-            found.append(_Derived(hook.name, "WeightNorm", partial(hook.compute_weight, owner), replaced))
+            parts: tuple[str, ...] = (f"{hook.name}_g", f"{hook.name}_v")
+            found.append(_Derived(hook.name, "WeightNorm", partial(hook.compute_weight, owner), parts))
         elif home == ("torch.nn.utils.spectral_norm", "SpectralNorm"):
-            replaced = (f"{hook.name}_orig", f"{hook.name}_u", f"{hook.name}_v")
+            parts = (f"{hook.name}_orig", f"{hook.name}_u", f"{hook.name}_v")
             compute = partial(hook.compute_weight, owner, do_power_iteration=False)
-            found.append(_Derived(hook.name, "SpectralNorm", compute, replaced))
+            found.append(_Derived(hook.name, "SpectralNorm", compute, parts))
     return found
 
 
