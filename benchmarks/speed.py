@@ -6,7 +6,8 @@
 Whole processes run in turn, A B A B ..., after one unmeasured turn, with the same number of threads; a ratio is taken
 pair by pair, so that both of a pair saw the same machine.
 
-large     one 4096 x 4096 float32 layer, WeightWatcher's analyze() against `heavytail analyze`
+large     one 4096 x 4096 float32 layer, WeightWatcher's analyze() against `heavytail analyze`; and both again less a
+          process that does everything but the analysis, because the imports of the two differ by seconds
 minilm    the same for MiniLM
 floor     4096 x 4096, `heavytail analyze` against a process that only reads, multiplies and calls LAPACK
 inside    analyze() without imports against Gram matrix and LAPACK of the same matrices, MiniLM and 1,000 of 64 x 64
@@ -28,7 +29,9 @@ from common import WORKERS, large_layer, markdown, model, run, weightwatcher_pyt
 SECTIONS = ("large", "minilm", "floor", "inside", "memory", "lapack")
 HEAVYTAIL = Path(sysconfig.get_path("scripts")) / "heavytail"
 PYTHON = Path(sysconfig.get_path("scripts")) / "python"
+OPEN = WORKERS / "open_only.py"
 Row = tuple[str, ...]
+Pairs = list[tuple[float, ...]]
 
 
 def main() -> None:
@@ -90,10 +93,14 @@ def pairs(section: str, options: argparse.Namespace) -> Iterator[Row]:
             a, b = weightwatcher("analyze", path), own
             name = "MiniLM" if section == "minilm" else "4096"
             what = f"{name} process: A WeightWatcher, B heavytail"
-        runs = [(run(a, threads), run(b, threads)) for _ in range(options.n + 1)][1:]
-        walls, cpus = [(x.wall, y.wall) for x, y in runs], [(x.cpu, y.cpu) for x, y in runs]
+        commands = (a, b) if section == "floor" else (a, b, weightwatcher("load", path), (PYTHON, OPEN, path))
+        runs = [[run(command, threads) for command in commands] for _ in range(options.n + 1)][1:]
+        walls, cpus = ([tuple(getattr(one, kind) for one in turn) for turn in runs] for kind in ("wall", "cpu"))
         least = {"large": 2.4, "minilm": 3.0}.get(section)
         yield line(what, threads, walls, cpus, least=least, most=1.1 if section == "floor" else None)
+        if section != "floor":
+            less = ([(A - A0, B - B0) for A, B, A0, B0 in kind] for kind in (walls, cpus))
+            yield line("  less its imports and opening", threads, *less)
 
 
 def inside(options: argparse.Namespace) -> Iterator[Row]:
@@ -122,7 +129,7 @@ def memory(options: argparse.Namespace) -> Iterator[Row]:
     for name, path in (("4096 process", large_layer()), ("MiniLM process", model("MiniLM"))):
         theirs, theirs_open = peak(*weightwatcher("analyze", path)), peak(*weightwatcher("load", path))
         own = peak(HEAVYTAIL, "analyze", path, "--json", "report.json", "--quiet", "--jobs", "1")
-        own_open = peak(PYTHON, WORKERS / "open_only.py", path)
+        own_open = peak(PYTHON, OPEN, path)
         added, own_added = theirs - theirs_open, own - own_open
         yield (
             *(
@@ -142,18 +149,18 @@ def weightwatcher(what: str, path: str) -> tuple[str | Path, ...]:
 def line(
     what: str,
     threads: int,
-    walls: list[tuple[float, float]],
-    cpus: list[tuple[float, float]] | None = None,
+    walls: Pairs,
+    cpus: Pairs | None = None,
     least: float | None = None,
     most: float | None = None,
 ) -> Row:
     """Make a row of the table from the seconds of each pair."""
 
-    def ratio(seconds: list[tuple[float, float]]) -> tuple[float, str]:
-        ratios = [a / b for a, b in seconds]
+    def ratio(seconds: Pairs) -> tuple[float, str]:
+        ratios = [a / b for a, b, *_ in seconds]
         return median(ratios), f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
-    a, b = (f"{median(side):.3g} s" for side in zip(*walls, strict=True))
+    a, b = (f"{median(side):.3g} s" for side in list(zip(*walls, strict=True))[:2])
     middle, text = ratio(walls)
     target = f">= {least}" if least else f"<= {most}" if most else ""
     reached = met(middle >= least if least else middle <= most) if least or most else ""

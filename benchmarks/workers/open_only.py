@@ -1,14 +1,12 @@
 """open_only.py FILE: everything `heavytail analyze` does but the analysis: its imports, opening and planning."""
 
 import sys
+from importlib import import_module
 
-import rich.console
-import threadpoolctl
-
-import heavytail.cli
 from heavytail.analysis import estimate
 
 planned = estimate(sys.argv[1])
-if any(part.M >= 1024 for plan in planned.plans for part in plan.parts):
-    import scipy.linalg.blas
-    import scipy.linalg.lapack  # noqa: F401
+large = any(part.M >= 1024 for plan in planned.plans for part in plan.parts)
+names = ("heavytail.cli", "rich.console", "threadpoolctl")
+for name in (*names, "scipy.linalg.blas", "scipy.linalg.lapack") if large else names:
+    import_module(name)

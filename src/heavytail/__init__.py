@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from heavytail.analysis import ModelReport, analyze
+    from heavytail.analysis import analyze
     from heavytail.errors import HeavytailError
+    from heavytail.report.model_report import ModelReport
 
 __version__ = "0.1.0"
 __all__ = ["HeavytailError", "ModelReport", "__version__", "analyze"]
 
-_HOMES = {"analyze": "analysis", "ModelReport": "analysis", "HeavytailError": "errors"}
+_HOMES = {"analyze": "analysis", "ModelReport": "report.model_report", "HeavytailError": "errors"}
 
 
 def __getattr__(name: str) -> Any:

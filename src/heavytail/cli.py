@@ -18,8 +18,8 @@ from heavytail.errors import HeavytailError, RequestError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from heavytail.analysis import ModelReport
     from heavytail.analysis.pipeline import Progress
+    from heavytail.report.model_report import ModelReport
 
 __all__ = ["main"]
 
@@ -105,7 +105,7 @@ def _analyze(options: argparse.Namespace) -> int:
     what = {"layers": options.layers, "conv": options.conv, "convention": options.convention}
     console = _console()
     if options.dry_run:
-        from heavytail.report.terminal import print_estimate
+        from heavytail.terminal import print_estimate
 
         print_estimate(estimate(options.source, **what), _rate(), console)
         return _DONE
@@ -115,7 +115,7 @@ def _analyze(options: argparse.Namespace) -> int:
         report = analyze(options.source, jobs=options.jobs, progress=progress, **what)
     _write(report, targets)
     if not options.quiet and targets.get("json") != "-":
-        from heavytail.report.terminal import print_report
+        from heavytail.terminal import print_report
 
         print_report(report, console)
     return _DONE if report.complete else _IN_PART
@@ -151,7 +151,7 @@ def _console() -> Console:
 
 def _demo(options: argparse.Namespace) -> int:
     from heavytail.analysis import analyze
-    from heavytail.report.terminal import print_report
+    from heavytail.terminal import print_report
 
     console = _console()
     folder = Path(options.out)

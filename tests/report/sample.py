@@ -5,8 +5,8 @@ from math import log10, nan, sqrt
 
 import numpy as np
 
-from heavytail.analysis import ModelReport
 from heavytail.diagnosis.row import Row
+from heavytail.report.model_report import ModelReport
 from heavytail.spectra.spectrum import Spectrum
 
 HOSTILE = "</script><img src=x onerror=\"document.title='broken'\">"

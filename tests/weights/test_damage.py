@@ -1,7 +1,9 @@
 """Damaged files: whatever bytes are there, the answer is one clear line or tensors that can be read."""
 
+import io
 import os
 import tracemalloc
+import zipfile
 import zlib
 
 import numpy as np
@@ -10,7 +12,8 @@ from weights.cases import opened, save_all
 
 from heavytail.errors import SourceError
 
-FORMATS = ("safetensors", "zip.pt", "legacy.pt", "npz", "packed.npz", "npy")
+# The last two are damaged inside an archive that is sound.
+FORMATS = ("safetensors", "zip.pt", "legacy.pt", "npz", "packed.npz", "npy", "inner.pt", "inner.npz")
 QUICK = 200
 MANY = max(2000, int(os.environ.get("HEAVYTAIL_MUTATIONS", "0")))
 MUTATIONS = int(os.environ.get("HEAVYTAIL_MUTATIONS", QUICK))
@@ -21,7 +24,25 @@ FACTOR, ROOM = 1100, 4_000_000
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    return {name: path.read_bytes() for name, path in save_all(tmp_path_factory.mktemp("small")).items()}
+    files = {name: path.read_bytes() for name, path in save_all(tmp_path_factory.mktemp("small")).items()}
+    with zipfile.ZipFile(io.BytesIO(files["zip.pt"])) as archive:
+        files["inner.pt"] = archive.read(next(n for n in archive.namelist() if n.endswith("/data.pkl")))
+    return files | {"inner.npz": files["npy"]}
+
+
+def wrapped(name, data, files):
+    """Put a damaged part back into its archive."""
+    out = io.BytesIO()
+    if name == "inner.npz":
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.npy", data)
+    elif name == "inner.pt":
+        with zipfile.ZipFile(io.BytesIO(files["zip.pt"])) as old, zipfile.ZipFile(out, "w") as archive:
+            for member in old.namelist():
+                archive.writestr(member, data if member.endswith("/data.pkl") else old.read(member))
+    else:
+        return data
+    return out.getvalue()
 
 
 def mutated(data, rng):
@@ -58,12 +79,13 @@ def near(data, rng):
     return mutated(data[:cut], rng) + data[cut:] if rng.integers(2) else data[:-cut] + mutated(data[-cut:], rng)
 
 
-def torture(name, data, count, folder):
+def torture(name, files, count, folder):
     """Open and read `count` mutants; gives how many opened."""
     path, fine = folder / f"mutant.{name}", 0
     worst = 0
     for i in range(count):
-        mutant = near(data, np.random.default_rng([i, zlib.crc32(name.encode())]))
+        mutant = near(files[name], np.random.default_rng([i, zlib.crc32(name.encode())]))
+        mutant = wrapped(name, mutant, files)
         path.write_bytes(mutant)
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
@@ -87,19 +109,19 @@ def traced():
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_mutants_are_refused_or_read(name, originals, tmp_path, traced):
-    fine = torture(name, originals[name], MUTATIONS, tmp_path)
+    fine = torture(name, originals, MUTATIONS, tmp_path)
     assert 0 < fine < MUTATIONS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_many_mutants_are_refused_or_read(name, originals, tmp_path, traced):
-    fine = torture(name, originals[name], MANY, tmp_path)
+    fine = torture(name, originals, MANY, tmp_path)
     print(f"{name}: {MANY} mutants, {fine} were read, {MANY - fine} refused")  # noqa: T201  the result to report
     assert 0 < fine < MANY
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FORMATS[:6])
 def test_a_file_cut_anywhere_is_refused(name, originals, tmp_path):
     data, path = originals[name], tmp_path / f"cut.{name}"
     header = range(min(700, len(data)))
@@ -112,7 +134,7 @@ def test_a_file_cut_anywhere_is_refused(name, originals, tmp_path):
 def test_the_originals_are_read(originals, tmp_path):
     for name, data in originals.items():
         path = tmp_path / f"whole.{name}"
-        path.write_bytes(data)
+        path.write_bytes(wrapped(name, data, originals))
         assert not isinstance(opened(path), SourceError), name
 
 

@@ -147,6 +147,12 @@ def test_a_zero_size_tensor_of_any_width_is_read(tmp_path):
     assert [b.shape for b in y.blocks(2)] == [(2, 0), (1, 0)]
 
 
+def test_rows_without_numbers_do_not_keep_a_reader_busy(tmp_path):
+    path = tmp_path / "m.safetensors"
+    write(path, {"x": entry("F32", [1 << 40, 0], 0, 0)}, b"")
+    assert "rows without numbers" in open_source(path).tensors[0].problem
+
+
 def test_a_file_without_tensors_says_so(tmp_path):
     write(tmp_path / "m.safetensors", {}, b"")
     assert "holds no tensors" in str(opened(tmp_path / "m.safetensors"))

@@ -146,6 +146,12 @@ def test_a_lone_torch_file_is_taken_and_two_are_listed(name, tmp_path):
     assert f"holds 2 files that may be the model; name one: {name}, n.npz" in str(opened_below(tmp_path))
 
 
+def test_what_a_trainer_writes_beside_a_model_is_not_the_model(tmp_path):
+    for name in ("m.pt", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "training_args.bin"):
+        torch.save(tensors(name.partition(".")[0]), tmp_path / name)
+    assert names(open_source(tmp_path)) == ["m"]
+
+
 def test_a_directory_without_weights_says_what_was_looked_for(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     assert "holds no weights; looked for safetensors, pytorch_model*.bin" in str(opened_below(tmp_path))

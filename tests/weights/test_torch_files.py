@@ -93,6 +93,8 @@ def test_parameters_containers_and_numpy_are_understood(new, tmp_path):
         kinds={1, 2},
         counted=collections.Counter("aab"),
         text="x",
+        raw=b"",
+        array=bytearray(b"ab"),
         nothing=None,
         flag=True,
     )

@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
 from heavytail.analysis.jobs import Cost, cost, run_all
-from heavytail.analysis.model_report import ModelReport, summarise
 from heavytail.errors import RequestError
+from heavytail.report.model_report import ModelReport, summarise
 from heavytail.weights.layout import Conv, Plan, plan
 from heavytail.weights.source import open_source
 from heavytail.weights.tensor import Source

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.diagnosis.row import Row
+from heavytail.errors import MatrixError
+from heavytail.spectra.exact import not_finite
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.power_law import PowerLaw, fit_power_law
 
@@ -38,7 +40,13 @@ DETAILS = (
 
 
 def spectrum_weightwatcher(stack: Vector, N: int, M: int) -> Spectrum:
-    """Compute a pooled spectrum from the singular values of (k, a, b) matrices, with float64's rank for N."""
+    """Compute a pooled spectrum from the singular values of (k, a, b) matrices, with float64's rank for N.
+
+    Raises:
+        MatrixError: if an entry is not finite.
+    """
+    if not np.isfinite(stack).all():
+        raise MatrixError(not_finite([stack]))
     s = np.asarray(np.linalg.svd(stack, compute_uv=False)[:, ::-1], np.float64)
     return Spectrum(
         N=N,
@@ -56,10 +64,7 @@ def diagnose_weightwatcher(spectrum: Spectrum, *, name: str, kind: str, dtype: s
     """Compute a row by WeightWatcher's formulas; where it would write -1 for a failed fit the row has NaN."""
     evals, s = spectrum.evals, np.sqrt(spectrum.evals)
     norm, lambda_max = float(evals.sum()), float(evals[-1])
-    if lambda_max == 0:
-        return Row(name=name, kind=kind, dtype=dtype, status="ok", reason="every entry is zero")
     rank = int((s > s[-1] * spectrum.N * _EPS).sum())
-    p = s * s / float((s * s).sum()) + _EPSILON
     row = Row(
         name=name,
         kind=kind,
@@ -71,12 +76,18 @@ def diagnose_weightwatcher(spectrum: Spectrum, *, name: str, kind: str, dtype: s
         num_matrices=spectrum.num_matrices,
         num_evals=evals.size,
         norm=norm,
-        log_norm=log10(norm),
         lambda_max=lambda_max,
-        log_spectral_norm=log10(lambda_max),
-        stable_rank=norm / lambda_max,
         matrix_rank=rank,
         rank_loss=evals.size - spectrum.rank,
+    )
+    if lambda_max == 0:
+        return replace(row, reason="every entry is zero")
+    p = s * s / float((s * s).sum()) + _EPSILON
+    row = replace(
+        row,
+        log_norm=log10(norm),
+        log_spectral_norm=log10(lambda_max),
+        stable_rank=norm / lambda_max,
         entropy=float(-(p * np.log(p)).sum() / np.log(rank + _EPSILON)),
     )
     fit = _fit(evals[evals > _CUT])
@@ -88,12 +99,14 @@ def diagnose_weightwatcher(spectrum: Spectrum, *, name: str, kind: str, dtype: s
 
 def _exponent(alpha: float, row: Row, evals: Vector) -> dict[str, Any]:
     """Give the columns that follow from an exponent."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        log_alpha_norm = float(np.log10((evals**alpha).sum()))
     return {
         "alpha": alpha,
         "xmax": float(evals[-1]),
         "warning": "over-trained" if alpha < 2 else "under-trained" if alpha > 6 else "",
         "alpha_weighted": alpha * row.log_spectral_norm,
-        "log_alpha_norm": log10(float((evals**alpha).sum())),
+        "log_alpha_norm": log_alpha_norm,
     }
 
 

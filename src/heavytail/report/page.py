@@ -23,7 +23,7 @@ from heavytail.report.attention import attention
 from heavytail.report.payload import clean, payload, printable
 
 if TYPE_CHECKING:
-    from heavytail.analysis import ModelReport
+    from heavytail.report.model_report import ModelReport
 
 __all__ = ["render"]
 
@@ -121,7 +121,8 @@ def _json(data: Any) -> Markup:
 
 
 def _title(source: Mapping[str, Any]) -> str:
-    return printable(source.get("name") or "model")
+    """Give the last part of the source's name; the whole of it stands under "Source and settings"."""
+    return printable(source.get("name") or "model").rstrip("/").rsplit("/", 1)[-1]
 
 
 def _facts(report: ModelReport, rows: Sequence[Row]) -> list[str]:

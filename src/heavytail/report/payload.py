@@ -15,7 +15,7 @@ from heavytail.report.curves import ccdf, linear_histogram, log_histogram, signi
 from heavytail.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
-    from heavytail.analysis import ModelReport
+    from heavytail.report.model_report import ModelReport
 
 __all__ = ["clean", "payload", "printable"]
 

@@ -25,7 +25,7 @@ from heavytail.errors import MatrixError
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.tensor import Array, numpy_dtype
 
-__all__ = ["BLOCK", "LARGE", "pool", "spectrum_of_rows", "spectrum_of_stack", "unit_roundoff"]
+__all__ = ["BLOCK", "LARGE", "not_finite", "pool", "spectrum_of_rows", "spectrum_of_stack", "unit_roundoff"]
 
 BLOCK = 512  # rows in one step of the Gram matrix
 LARGE = 1024  # from this M on LAPACK works in place, one matrix at a time
@@ -66,7 +66,7 @@ def spectrum_of_rows(rows: Callable[[int], Iterable[Array]], N: int, M: int, dty
     else:
         G = _large_gram(rows(BLOCK), M)
     if not isfinite(float(G.trace())):
-        raise MatrixError(_not_finite(rows(BLOCK)))
+        raise MatrixError(not_finite(rows(BLOCK)))
     evals = _eigenvalues(G)[None]
     return _judge(evals, N, dtype, lambda _: np.concatenate([b.astype(np.float64) for b in rows(N)])[None])
 
@@ -98,7 +98,7 @@ def spectrum_of_stack(stack: Array, dtype: str) -> Spectrum:
         stack = stack.astype(np.float64)
     G = stack.conj().swapaxes(1, 2) @ stack if stack.dtype == np.complex128 else stack.swapaxes(1, 2) @ stack
     if not np.isfinite(G.trace(axis1=1, axis2=2)).all():
-        raise MatrixError(_not_finite([stack]))
+        raise MatrixError(not_finite([stack]))
     evals = np.linalg.eigvalsh(G) if M > 1 else G[:, 0].real
     return _judge(evals, N, dtype, lambda chosen: stack[chosen])
 
@@ -183,8 +183,8 @@ def _assemble(evals: Matrix, s: Matrix, N: int, unit: float, error: Matrix, meth
     )
 
 
-def _not_finite(blocks: Iterable[Array]) -> str:
-    """Say what makes a matrix unusable."""
+def not_finite(blocks: Iterable[Array]) -> str:
+    """Say why the squares of a matrix, given in blocks, are not finite."""
     nan = infinite = total = 0
     for block in blocks:
         values = block if block.dtype == np.complex128 else block.astype(np.float64)

@@ -12,7 +12,7 @@ from heavytail.errors import SourceError
 from heavytail.weights.formats.faults import one_line, quoted, reading
 from heavytail.weights.tensor import Tensor
 
-__all__ = ["Choice", "choose", "pick_indexed", "read_index"]
+__all__ = ["Choice", "choose", "natural", "pick_indexed", "read_index"]
 
 _MOST_INDEX = 1 << 28
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<part>\d+)-of-(?P<of>\d+)(?P<end>\.\w+)")
@@ -29,6 +29,8 @@ _SAFE = (
     "*.safetensors",
 )
 _TORCH = ("pytorch_model.bin.index.json", "pytorch_model*.bin", "adapter_model.bin")
+# What trainers write beside a model.
+_TRAINING = ("optimizer.", "scheduler.", "rng_state", "training_args.")
 _SINGLE = (".pt", ".pth", ".bin", ".ckpt", ".npz")
 
 
@@ -52,7 +54,7 @@ def choose(folder: Path) -> Choice:
         SourceError: there are none, there is no telling which, or a shard is missing.
     """
     with reading(folder, "the directory"):
-        names = sorted((p.name for p in folder.iterdir() if p.is_file()), key=_natural)
+        names = sorted((p.name for p in folder.iterdir() if p.is_file()), key=natural)
     files = _first_match(folder, names, (*_SAFE, *_TORCH))
     if files is None:
         return Choice((_only(folder, names),))
@@ -64,7 +66,8 @@ def choose(folder: Path) -> Choice:
         _check_parts(folder, [file.name for file in files])
     safe = any(name.endswith(".safetensors") for name in taken)
     endings = (".safetensors", ".bin", *_SINGLE) if safe else (".bin",)
-    stray = [name for name in names if name.endswith(endings) and name not in taken and name != "training_args.bin"]
+    others = [name for name in names if name not in taken and not name.startswith(_TRAINING)]
+    stray = [name for name in others if name.endswith(endings)]
     if stray:
         notes.append(f"not read: {', '.join(map(quoted, stray[:3]))}{_more(stray)}; taken: {quoted(files[0].name)}")
     return Choice(files, tuple(notes))
@@ -74,7 +77,8 @@ def _more(names: Sequence[str]) -> str:
     return f" and {len(names) - 3} more" if len(names) > 3 else ""
 
 
-def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Give the key that sorts names as a person does: part 2 before part 10."""
     return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name))
 
 
@@ -93,7 +97,7 @@ def _first_match(folder: Path, names: Sequence[str], patterns: Sequence[str]) ->
 
 
 def _only(folder: Path, names: Sequence[str]) -> Path:
-    found = [folder / name for name in names if name.endswith(_SINGLE)]
+    found = [folder / name for name in names if name.endswith(_SINGLE) and not name.startswith(_TRAINING)]
     if len(found) == 1:
         return found[0]
     if found:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from heavytail.errors import SourceError
-from heavytail.weights.folder import choose, pick_indexed, read_index
+from heavytail.weights.folder import choose, natural, pick_indexed, read_index
 from heavytail.weights.formats.archive import members
 from heavytail.weights.formats.faults import quoted, reading
 from heavytail.weights.formats.mapping import read_mapping
@@ -92,7 +92,7 @@ def _path(path: Path) -> _Contents:
 def _indexed(path: Path) -> _Contents:
     shards = read_index(path)
     parts: dict[str, _Contents] = {}
-    for shard in sorted(set(shards.values())):
+    for shard in sorted(set(shards.values()), key=natural):
         file = path.parent / shard
         if not file.is_file():
             raise SourceError(path, f"names the shard {quoted(shard)}, which is missing")

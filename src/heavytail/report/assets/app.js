@@ -42,9 +42,12 @@ const STATUSES = {
 function applyFilter() {
   const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);
   const named = (row) => words.every((word) => value("name", row).toLowerCase().includes(word));
-  const view = all.filter((row) => STATUSES[filter.status][1](row) && named(row) && (!filter.kind || value("kind", row) === filter.kind));
+  const ofKind = (row) => !filter.kind || value("kind", row) === filter.kind;
+  const [, ofStatus] = STATUSES[filter.status];
+  const view = all.filter((row) => ofStatus(row) && ofKind(row) && named(row));
   table.setView(view);
-  byId("shown").textContent = view.length === data.count ? `${grouped(view.length)} rows` : `${grouped(view.length)} of ${grouped(data.count)} rows`;
+  const part = view.length < data.count ? `${grouped(view.length)} of ` : "";
+  byId("shown").textContent = `${part}${grouped(data.count)} rows`;
   drawDepthChart();
 }
 
@@ -64,9 +67,9 @@ function chip(host, type, name, content, checked, onChange) {
 }
 
 function buildControls() {
-  const frequency = new Map();
-  matrices.forEach((row) => frequency.set(value("kind", row), (frequency.get(value("kind", row)) || 0) + 1));
-  const kinds = [...frequency.keys()].filter(Boolean).sort((a, b) => frequency.get(b) - frequency.get(a) || (a < b ? -1 : 1));
+  const often = new Map();
+  matrices.forEach((row) => often.set(value("kind", row), (often.get(value("kind", row)) || 0) + 1));
+  const kinds = [...often.keys()].filter(Boolean).sort((a, b) => often.get(b) - often.get(a) || (a < b ? -1 : 1));
   byId("kind").append(...kinds.map((kind) => make("option", { value: kind }, kind)));
   byId("kind").addEventListener("change", (event) => { filter.kind = event.target.value; applyFilter(); });
   byId("search").addEventListener("input", (event) => { filter.text = event.target.value; applyFilter(); });
@@ -130,8 +133,10 @@ function buildDepth() {
     make("option", { value: metric }, metric)));
   select.addEventListener("change", drawDepthChart);
   const kinds = [...new Map(matrices.map((row) => [value("kind", row), kindOf.get(row)]))];
-  byId("depth-legend").append(...kinds.sort((a, b) => a[1] - b[1]).map(([kind, index]) => make("span", {},
-    shape("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" }, mark(index, 4)), kind ?? "")),
+  const icon = (index) =>
+    shape("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" }, mark(index, 4));
+  kinds.sort((a, b) => a[1] - b[1]);
+  byId("depth-legend").append(...kinds.map(([kind, index]) => make("span", {}, icon(index), kind ?? "")),
     make("span", { id: "band" }, make("i", { class: "key band" }), "heavy-tailed band 2..6, Martin & Mahoney"));
   document.querySelectorAll("#figures button").forEach((button) => {
     const ok = matrices.filter((row) => value("status", row) === "ok" && value(button.dataset.metric, row) !== null);
@@ -209,13 +214,14 @@ function watchKeys() {
 function buildTheme() {
   const button = byId("theme");
   const root = document.documentElement;
-  const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const preference = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : preference.matches);
   const name = () => { button.textContent = isDark() ? "light" : "dark"; };
   button.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
     name();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", name);
+  preference.addEventListener("change", name);
   name();
 }
 

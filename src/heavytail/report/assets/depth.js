@@ -1,12 +1,12 @@
 /* A metric against depth: one mark a layer, in the order of the model. */
 
 const SYMBOLS = {
-  alpha: "α", alpha_weighted: "α̂ = α log₁₀ λmax", alpha_hill: "α (Hill)", log_norm: "log₁₀ ‖W‖²", entropy: "entropy",
-  log_spectral_norm: "log₁₀ λmax", stable_rank: "stable rank", log_alpha_norm: "log₁₀ Σ λ^α",
+  alpha: "α", alpha_weighted: "α̂ = α log₁₀ λmax", alpha_hill: "α (Hill)", log_alpha_norm: "log₁₀ Σ λ^α",
+  log_norm: "log₁₀ ‖W‖²", log_spectral_norm: "log₁₀ λmax", stable_rank: "stable rank",
 };
 const METRICS = ["alpha", "alpha_weighted", "alpha_hill", "log_alpha_norm", "log_norm", "log_spectral_norm",
-  "stable_rank", "matrix_rank", "rank_loss", "entropy", "D", "num_pl_spikes", "xmin", "lambda_max", "p_value", "mp_softrank",
-  "num_spikes", "num_traps", "rand_distance", "sigma_mp", "bulk_edge"];
+  "stable_rank", "matrix_rank", "rank_loss", "entropy", "D", "num_pl_spikes", "xmin", "lambda_max", "p_value",
+  "mp_softrank", "num_spikes", "num_traps", "rand_distance", "sigma_mp", "bulk_edge"];
 const WILD = new Set(["alpha", "alpha_weighted", "alpha_hill", "log_alpha_norm"]);
 const REACH = 26;
 
@@ -28,7 +28,8 @@ function extent(metric, values) {
     return { scale: logScale, domain: [low / 1.15, high * 1.15], clipped: { low, high } };
   }
   const pad = 0.06 * (high - low) || Math.abs(high) * 0.1 || 1;
-  return { scale: linearScale, domain: [low >= 0 ? Math.max(0, low - pad) : low - pad, high + pad], clipped: { low, high } };
+  const foot = low >= 0 ? Math.max(0, low - pad) : low - pad;
+  return { scale: linearScale, domain: [foot, high + pad], clipped: { low, high } };
 }
 
 function drawDepth(host, metric, { rows, kinds, value, label, matched, selected, open }) {
@@ -46,10 +47,12 @@ function drawDepth(host, metric, { rows, kinds, value, label, matched, selected,
   });
   if (metric === "alpha") drawBand(chart);
   const radius = rows.length > 250 ? 2.6 : rows.length > 90 ? 3.2 : 4;
-  const places = rows.map((row, i) => ({ row, number: numbers[i], x: chart.x(i + 1), ...standing(numbers[i], chart, y.clipped) }));
+  const places = rows.map((row, i) =>
+    ({ row, number: numbers[i], x: chart.x(i + 1), ...standing(numbers[i], chart, y.clipped) }));
   for (const place of places) {
     const sigma = metric === "alpha" ? value("sigma", place.row) : null;
-    drawPlace(chart, place, { sigma, kind: kinds.get(place.row), radius, faint: !matched.has(place.row), least: y.domain[0] });
+    const faint = !matched.has(place.row);
+    drawPlace(chart, place, { sigma, kind: kinds.get(place.row), radius, faint, least: y.domain[0] });
   }
   followPointer(chart, places, { ring: radius + 4, selected, open, label: (row) => label(metric, row) });
 }
@@ -119,7 +122,9 @@ function followPointer({ svg }, places, { ring: size, selected, open, label }) {
 function drawBand({ plot, y, left, right, top, bottom }) {
   const [upper, lower] = [Math.max(top, y(6)), Math.min(bottom, y(2))];
   plot.append(shape("rect", { x: left, y: upper, width: right - left, height: lower - upper, class: "band" }));
-  for (const edge of [2, 6]) plot.append(shape("line", { x1: left, x2: right, y1: y(edge), y2: y(edge), class: "edge" }));
+  for (const edge of [y(2), y(6)]) {
+    plot.append(shape("line", { x1: left, x2: right, y1: edge, y2: edge, class: "edge" }));
+  }
 }
 
 /* A small histogram of one column, for a summary figure. */
@@ -137,7 +142,8 @@ function drawSpark(host, values, mean) {
   counts.forEach((count, i) => {
     if (!count) return;
     const tall = Math.max(1.5, (count / most) * (height - 2));
-    svg.append(shape("rect", { x: i * 4, y: height - tall, width: 3, height: tall, class: i === place(mean) ? "mean" : "" }));
+    const paint = i === place(mean) ? "mean" : null;
+    svg.append(shape("rect", { x: i * 4, y: height - tall, width: 3, height: tall, class: paint }));
   });
   host.append(svg);
 }

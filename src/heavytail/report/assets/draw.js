@@ -22,8 +22,8 @@ const DECIMALS = {
   D: 3, p_value: 3, alpha_hill: 2, alpha_weighted: 2, log_alpha_norm: 2, mp_softrank: 3, rand_distance: 3,
   phase_probability: 2,
 };
-const COUNTS = new Set(["N", "M", "num_matrices", "num_evals", "matrix_rank", "rank_loss", "num_pl_spikes", "num_spikes",
-  "num_traps"]);
+const COUNTS = new Set(["N", "M", "num_matrices", "num_evals", "matrix_rank", "rank_loss", "num_pl_spikes",
+  "num_spikes", "num_traps"]);
 
 const superscript = (whole) =>
   [...String(whole)].map((digit) => (digit === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit])).join("");
@@ -145,11 +145,18 @@ const MARKS = [
   (r) => `M0,${-r * 1.2}L${r * 1.15},${r * 0.85}H${-r * 1.15}z`,
   (r) => `M0,${-r * 1.3}L${r * 1.3},0L0,${r * 1.3}L${-r * 1.3},0z`,
   (r) => `M0,${r * 1.2}L${r * 1.15},${-r * 0.85}H${-r * 1.15}z`,
-  (r) => `M${-r * 1.2},${-r * 0.4}h${r * 0.8}v${-r * 0.8}h${r * 0.8}v${r * 0.8}h${r * 0.8}v${r * 0.8}h${-r * 0.8}v${r * 0.8}h${-r * 0.8}v${-r * 0.8}h${-r * 0.8}z`,
+  (r) => [0, 90, 180, 270].map((turn) => petal(r, (turn * Math.PI) / 180)).join("") + "z",
 ];
 
-const mark = (kind, r, attributes = {}) =>
-  shape("path", { ...attributes, d: MARKS[kind % MARKS.length](r), class: `mark hue${kind % 7} ${attributes.class || ""}` });
+/* One arm of a plus sign. */
+function petal(r, turn) {
+  const corner = ([x, y]) => [x * Math.cos(turn) - y * Math.sin(turn), x * Math.sin(turn) + y * Math.cos(turn)];
+  const path = [[-0.4, -0.4], [-0.4, -1.25], [0.4, -1.25]].map(corner);
+  return path.map(([x, y], i) => `${turn || i ? "L" : "M"}${(x * r).toFixed(2)},${(y * r).toFixed(2)}`).join("");
+}
+
+const mark = (kind, r, { class: extra = "", ...attributes } = {}) =>
+  shape("path", { ...attributes, d: MARKS[kind % MARKS.length](r), class: `mark hue${kind % 7} ${extra}` });
 
 /* The one tooltip: for anything with data-tip, on hover and on focus. */
 

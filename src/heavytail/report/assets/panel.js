@@ -8,7 +8,10 @@ function createPanel(host, { groups, definitions, value, curves, findings, neigh
   const step = (text, row, label) => {
     const node = row === undefined ? make("span", { class: "step off", "aria-hidden": "true" }, text)
       : make("a", { class: "step", href: link(row), "aria-label": `${label} layer` }, text);
-    node.addEventListener("click", (event) => { event.preventDefault(); if (row !== undefined) location.replace(link(row)); });
+    node.addEventListener("click", (event) => {
+      event.preventDefault();
+      if (row !== undefined) location.replace(link(row));
+    });
     return node;
   };
 
@@ -25,12 +28,17 @@ function createPanel(host, { groups, definitions, value, curves, findings, neigh
     const pooled = get("num_matrices") > 1 ? ` × ${show("num_matrices", get("num_matrices"))}` : "";
     const size = get("N") === null ? null : `${show("N", get("N"))} × ${show("M", get("M"))}${pooled}`;
     const facts = [get("kind"), size, get("dtype")].filter(Boolean).map((fact) => make("span", {}, fact));
-    const alpha = get("alpha") === null ? [] : [make("p", { class: "alpha" }, make("span", { class: "math" }, "α"), " = ",
-      withError(get("alpha"), get("sigma")),
-      make("small", {}, get("num_pl_spikes") === null ? "" : `${show("num_pl_spikes", get("num_pl_spikes"))} of ${
-        show("num_evals", get("num_evals"))} eigenvalues in the tail`))];
+    const status = make("span", { class: `pill status ${get("status")}` }, get("status"));
     return [make("h2", {}, make("bdi", { dir: "ltr" }, get("name"))),
-      make("p", { class: "facts" }, make("span", { class: `pill status ${get("status")}` }, get("status")), ...facts), ...alpha];
+      make("p", { class: "facts" }, status, ...facts), ...exponent(get)];
+  }
+
+  function exponent(get) {
+    if (get("alpha") === null) return [];
+    const [tail, count] = ["num_pl_spikes", "num_evals"].map((column) => show(column, get(column)));
+    const number = ` = ${withError(get("alpha"), get("sigma"))}`;
+    return [make("p", { class: "alpha" }, make("span", { class: "math" }, "α"), number,
+      make("small", {}, `${tail} of ${count} eigenvalues in the tail`))];
   }
 
   function remarks(row) {
@@ -38,7 +46,8 @@ function createPanel(host, { groups, definitions, value, curves, findings, neigh
     const reason = value("reason", row);
     const notes = said.map(([severity, sentence]) =>
       make("li", { class: severity }, make("span", { class: "severity" }, severity), make("p", {}, sentence)));
-    if (reason && !said.some(([, sentence]) => sentence.includes(reason))) notes.push(make("li", {}, make("p", {}, reason)));
+    const told = said.some(([, sentence]) => sentence.includes(reason));
+    if (reason && !told) notes.push(make("li", {}, make("p", {}, reason)));
     return notes.length ? [make("ul", { class: "remarks" }, ...notes)] : [];
   }
 
@@ -47,14 +56,19 @@ function createPanel(host, { groups, definitions, value, curves, findings, neigh
     if (!found) return [make("p", { class: "calm" }, "There is no spectrum to draw for this row.")];
     const { nodes, draw: redraw } = spectrumFigures(found, (column) => value(column, row));
     draw = redraw;
-    const hidden = found.below ? [make("p", { class: "caption" }, `${grouped(found.below)} of ${grouped(found.count)} eigenvalues are ${
-      found.floor > 0 ? `at or below the rounding noise (${significant(found.floor)})` : "zero"}: logarithmic axes leave them out.`)] : [];
-    return [...nodes.slice(0, 2), ...hidden, nodes[2]];
+    return [...nodes.slice(0, 2), ...leftOut(found), nodes[2]];
+  }
+
+  function leftOut({ below, count, floor }) {
+    if (!below) return [];
+    const where = floor > 0 ? `at or below the rounding noise (${significant(floor)})` : "zero";
+    const text = `${grouped(below)} of ${grouped(count)} eigenvalues are ${where}: logarithmic axes leave them out.`;
+    return [make("p", { class: "caption" }, text)];
   }
 
   function numbers(row) {
     return Object.entries(groups).flatMap(([name, members]) => {
-      const known = members.filter((column) => !HEADLINE.has(column) && value(column, row) !== null && value(column, row) !== "");
+      const known = members.filter((column) => !HEADLINE.has(column) && ![null, ""].includes(value(column, row)));
       if (!known.length) return [];
       return [make("h3", {}, name), make("dl", {}, ...known.map((column) => make("div", {},
         make("dt", {}, column),

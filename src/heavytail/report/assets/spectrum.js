@@ -1,9 +1,7 @@
 /* The spectrum of one layer: density and CCDF on log-log axes with the fitted tail, and linear histograms. */
 
-const MATH = { class: "math" };
-
 function legend(...items) {
-  return make("span", { class: "keys" }, ...items.filter(Boolean).map(([key, text]) =>
+  return make("span", { class: "keys" }, ...items.map(([key, text]) =>
     make("span", {}, make("i", { class: `key ${key}` }), text)));
 }
 
@@ -33,7 +31,8 @@ function drawFit(chart, fit, curve) {
       y2: chart.y(Math.max(curve(fit.xmax), Number.MIN_VALUE)), class: "fit" }));
   }
   const flip = place > chart.right - 60;
-  chart.svg.append(shape("text", { x: place + (flip ? -5 : 5), y: chart.top + 11, class: "note", "text-anchor": flip ? "end" : "start" },
+  const anchor = { x: place + (flip ? -5 : 5), "text-anchor": flip ? "end" : "start" };
+  chart.svg.append(shape("text", { ...anchor, y: chart.top + 11, class: "note" },
     "x", shape("tspan", { dy: 3, "font-size": "80%" }, "min")));
 }
 
@@ -51,7 +50,8 @@ function drawDensity(host, curves, fit) {
   });
   const steps = () => curves.density.map((value, i) => {
     if (!value) return "";
-    return `M${chart.x(edge(i)).toFixed(1)},${chart.bottom}V${chart.y(value).toFixed(1)}H${chart.x(edge(i + 1)).toFixed(1)}V${chart.bottom}`;
+    const places = [chart.x(edge(i)), chart.y(value), chart.x(edge(i + 1))].map((place) => place.toFixed(1));
+    return `M${places[0]},${chart.bottom}V${places[1]}H${places[2]}V${chart.bottom}`;
   }).join("");
   chart.plot.append(shape("path", { d: steps(), class: "bulk" }));
   if (fit) {
@@ -67,7 +67,8 @@ function drawDensity(host, curves, fit) {
 function drawCcdf(host, curves, fit) {
   const shares = curves.rank.map((rank) => rank / curves.count);
   const chart = frame(host, {
-    height: 250, xLabel: "eigenvalue λ", yLabel: "share of eigenvalues ≥ λ", title: "Complementary distribution on logarithmic axes",
+    height: 250, xLabel: "eigenvalue λ", yLabel: "share of eigenvalues ≥ λ",
+    title: "Complementary distribution on logarithmic axes",
     x: { scale: logScale, domain: wider([curves.x[curves.x.length - 1], curves.x[0]], 1.12) },
     y: { scale: logScale, domain: [shares[0] / 1.6, 1.3] },
   });
@@ -106,7 +107,8 @@ function drawLinear(host, curves, fit, edge, singular) {
 /* The three figures; call `draw` once they are in the document and again when their width changes. */
 function spectrumFigures(curves, get) {
   const fit = fitOf(get);
-  const keys = () => legend(fit && ["tail", "tail"], ["bulk", fit ? "bulk" : "eigenvalues"], fit && ["fit", "power law"]);
+  const drawn = fit ? [["tail", "tail"], ["bulk", "bulk"], ["fit", "power law"]] : [["bulk", "eigenvalues"]];
+  const keys = () => legend(...drawn);
   const [density, densityHost] = figure("Spectral density", keys());
   const [tail, tailHost] = figure("Tail distribution (CCDF)", keys());
   const choice = make("span", { class: "chips", role: "group", "aria-label": "Histogram of" });

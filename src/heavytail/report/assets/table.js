@@ -41,7 +41,8 @@ function createTable(scroller, { columns, groups, definitions, value, texts, lin
     group.replaceChildren(...Object.entries(groups).flatMap(([name, members]) => {
       const span = state.shown.filter((column) => members.includes(column)).length;
       if (name !== "identity") return span ? [make("th", { colspan: span, scope: "colgroup" }, name)] : [];
-      return [make("th", { scope: "colgroup" }), ...(span > 1 ? [make("th", { colspan: span - 1, scope: "colgroup" }, name)] : [])];
+      const rest = span > 1 ? [make("th", { colspan: span - 1, scope: "colgroup" }, name)] : [];
+      return [make("th", { scope: "colgroup" }), ...rest];
     }));
     head.replaceChildren(...state.shown.map(header));
     table.setAttribute("aria-colcount", state.shown.length);
@@ -60,13 +61,15 @@ function createTable(scroller, { columns, groups, definitions, value, texts, lin
     }
     const text = show(column, content);
     if (!texts.has(column)) return make("td", { class: "number" }, text);
-    const pill = PILLS.has(column) ? make("span", { class: `pill ${column} ${content.replace(/[^a-z-]/gi, "")}` }, text) : text;
-    return make("td", { class: "text", title: column === "reason" ? content : null }, pill);
+    if (!PILLS.has(column)) return make("td", { class: "text", title: column === "reason" ? content : null }, text);
+    const hue = `pill ${column} ${content.replace(/[^a-z-]/gi, "")}`;
+    return make("td", { class: "text" }, make("span", { class: hue }, text));
   }
 
   function line(position) {
     const row = state.view[position];
-    return make("tr", { "data-row": row, "aria-rowindex": position + 3, class: row === state.selected ? "selected" : null },
+    const chosen = row === state.selected ? "selected" : null;
+    return make("tr", { "data-row": row, "aria-rowindex": position + 3, class: chosen },
       ...state.shown.map((column) => cell(column, row)));
   }
 

@@ -34,7 +34,10 @@ _LONGEST = 160
 
 def one_line(text: object) -> str:
     """Give `text` on one line of bounded length that any terminal can print."""
-    line = " ".join(str(text).split())
+    line = str(text)
+    if len(line) <= _LONGEST and line.isprintable():
+        return line
+    line = " ".join(line[: 8 * _LONGEST].split())
     line = line.encode("utf-8", "backslashreplace").decode("utf-8")
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."

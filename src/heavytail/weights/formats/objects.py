@@ -243,6 +243,14 @@ def _items(kind: type, items: Any = ()) -> Any:
     return kind(items)
 
 
+def _bytes(kind: type, data: Any = b"", encoding: Any = "latin-1") -> Any:
+    if isinstance(data, str):
+        data = _encode(data, encoding)
+    if not isinstance(data, bytes | bytearray):  # a number would ask for so many bytes
+        raise ValueError(f"a {kind.__name__} is made of what is no bytes")
+    return kind(data)
+
+
 def _empty_dict(*_: Any) -> dict[Any, Any]:
     """Make what a defaultdict, a Counter or a dict begins as; its items follow in the pickle."""
     return {}
@@ -298,6 +306,7 @@ _BUILDERS: dict[str, Callable[..., object]] = {
     "numpy.dtype": _numpy_dtype,
     **{f"{b}.{k.__name__}": partial(_items, k) for b in ("builtins", "__builtin__") for k in (list, tuple, set)},
     **{f"{b}.frozenset": partial(_items, frozenset) for b in ("builtins", "__builtin__")},
+    **{f"{b}.{k.__name__}": partial(_bytes, k) for b in ("builtins", "__builtin__") for k in (bytes, bytearray)},
     **{f"{b}.dict": _empty_dict for b in ("builtins", "__builtin__")},
     **{f"{b}.{n}": partial(_opaque, n) for b in ("builtins", "__builtin__") for n in ("complex", "slice", "range")},
     **{f"numpy.{core}.multiarray._reconstruct": lambda *_: ArrayRef() for core in ("core", "_core")},

@@ -27,6 +27,7 @@ Fill = Callable[[int, memoryview], None]
 _CHUNK = 1 << 18
 _MOST_AXES = 32  # numpy 1 has no more
 _MOST_BYTES = 1 << 62
+_MOST_EMPTY_ROWS = 1 << 20  # a header may state any number of them, and a reader would go through them all
 # An expanded tensor (stride 0) shows more numbers than are stored; past this ratio a few bytes could fill the memory.
 _MOST_EXPANDED = 1000
 
@@ -171,6 +172,8 @@ def shape_problem(shape: tuple[int, ...], itemsize: int) -> str | None:
         return f"it has {len(shape)} axes and at most {_MOST_AXES} can be read"
     if prod(n for n in shape if n) * itemsize > _MOST_BYTES:
         return "its shape is larger than any memory"
+    if 0 in shape and shape[0] > _MOST_EMPTY_ROWS:
+        return f"it has {shape[0]} rows without numbers"
     return None
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from math import isfinite
 from os import PathLike
 from pathlib import Path
@@ -127,9 +126,9 @@ class ModelReport:
 
     def to_html(self, path: str | PathLike[str]) -> None:
         """Write the report as one self-contained HTML page."""
-        # The page stands a floor above and is looked up by name, so that nothing here depends on it.
-        page = import_module("heavytail.report.page")
-        Path(path).write_text(page.render(self), encoding="utf-8")
+        from heavytail.report.page import render
+
+        Path(path).write_text(render(self), encoding="utf-8")
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from heavytail.analysis import Estimate, ModelReport
-from heavytail.analysis.model_report import STATUSES
+from heavytail.analysis import Estimate
 from heavytail.diagnosis.row import Row
+from heavytail.report.model_report import STATUSES, ModelReport
 
 __all__ = ["human_bytes", "print_estimate", "print_report"]
 
