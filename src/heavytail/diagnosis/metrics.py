@@ -83,7 +83,7 @@ def _entropy(positive: Vector) -> float:
 def _tail(positive: Vector, spectrum: Spectrum) -> tuple[PowerLaw | None, str]:
     """Fit the tail, or say why there is none to fit."""
     if spectrum.M < MIN_TAIL:
-        return None, f"matrices of {spectrum.N} x {spectrum.M}: too few eigenvalues each to have a tail"
+        return None, f"{spectrum.N} x {spectrum.M}: too narrow to have a tail of {MIN_TAIL} eigenvalues"
     if positive.size < MIN_EVALS:
         what = "eigenvalue" if positive.size == 1 else "eigenvalues"
         return None, f"{positive.size} {what} above rounding; a tail fit needs {MIN_EVALS}"

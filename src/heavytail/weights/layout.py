@@ -93,7 +93,8 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
           either, it is a stack of matrices (experts); leading axes of length 1 are dropped.
         * 4-D and 5-D are convolutions, (out, in, k...) as in torch, or (k..., in, out) as in Keras where the first
           axes are the shorter ones.
-        * (C, 1, k...) with C > 1 is depthwise: C groups of one filter each.
+        * (C, 1, k...) with C > 1 is depthwise: C filters, each a matrix of one row, so that its eigenvalues are the
+          squared norms of the filters. Slices of 1 x 1 would say nothing.
         * A convolution with at most 4 inputs and an even kernel of at least 8 is a patch embedding: one (out, in x
           positions) matrix, whatever `conv` says.
         * `in_proj_weight`, `qkv`, `c_attn` and the like with one side three times the other are split into q, k and v;
@@ -247,7 +248,7 @@ def _convolution(tensor: Tensor, name: str, conv: Conv) -> Part:
         return grouped.swapaxes(1, 2) if transposed else grouped
 
     out, into = (inputs, rows) if transposed else (rows, inputs)
-    if conv == "unfold" or patches:
+    if conv == "unfold" or patches or (depthwise and conv == "slices"):
         columns = into * positions
         return Part(
             name, kind, max(out, columns), min(out, columns), groups, lambda a: kernels(a).reshape(groups, out, columns)
