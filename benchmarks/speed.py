@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ from common import WORKERS, large_layer, markdown, model, run, weightwatcher_pyt
 
 SECTIONS = ("large", "minilm", "floor", "inside", "memory", "lapack")
 HEAVYTAIL = Path(sysconfig.get_path("scripts")) / "heavytail"
-PYTHON = Path(sysconfig.get_path("scripts")) / "python"
+PYTHON = sys.executable
 OPEN = WORKERS / "open_only.py"
 Row = tuple[str, ...]
 Pairs = list[tuple[float, ...]]

@@ -57,7 +57,7 @@ def lapack() -> Ways:
     lwork = int(dsyev_lwork(W.shape[1], lower=1)[0])
 
     def gram() -> None:
-        dsyev(np.asfortranarray(W.T @ W), compute_v=0, lower=1, lwork=lwork, overwrite_a=1)
+        dsyev((W.T @ W).T, compute_v=0, lower=1, lwork=lwork, overwrite_a=1)
 
     return lambda: scipy.linalg.svd(W, compute_uv=False), gram
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -40,14 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done; 2: the request or the source cannot be understood; 3: done in part, some rows failed.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a sign shows a question mark
+            stream.reconfigure(errors="replace")
     try:
         options = _parser().parse_args(arguments)
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
     except HeavytailError as error:
         return _say(str(error), _NOT_UNDERSTOOD)
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _DONE
+    except OSError as error:
+        return _say(f"{error.filename or 'output'}: {error.strerror or error}", _NOT_UNDERSTOOD)
     except KeyboardInterrupt:
         return _say("interrupted", _INTERRUPTED)
     except Exception as error:
@@ -103,11 +111,10 @@ def _analyze(options: argparse.Namespace) -> int:
     from heavytail.analysis import analyze, estimate
 
     what = {"layers": options.layers, "conv": options.conv, "convention": options.convention}
-    console = _console()
     if options.dry_run:
         from heavytail.terminal import print_estimate
 
-        print_estimate(estimate(options.source, **what), _rate(), console)
+        print_estimate(estimate(options.source, **what), _rate(), _console())
         return _DONE
     targets = {name: path for name in _FORMATS if (path := getattr(options, name)) is not None}
     _check_targets(targets)
@@ -117,15 +124,17 @@ def _analyze(options: argparse.Namespace) -> int:
     if not options.quiet and targets.get("json") != "-":
         from heavytail.terminal import print_report
 
-        print_report(report, console)
+        print_report(report, _console())
     return _DONE if report.complete else _IN_PART
 
 
 def _check_targets(targets: dict[str, str]) -> None:
     """Fail before the work rather than after it if a result cannot be written."""
     for name, path in targets.items():
-        if name == "json" and path == "-":
-            continue
+        if path == "-":
+            if name == "json":
+                continue
+            raise RequestError(f"--{name} -: only --json can go to standard output")
         folder = Path(path).parent
         if not folder.is_dir():
             raise RequestError(f"--{name} {path}: there is no folder {folder}")
@@ -137,16 +146,23 @@ def _check_targets(targets: dict[str, str]) -> None:
 
 def _write(report: ModelReport, targets: dict[str, str]) -> None:
     for name, path in targets.items():
-        if path == "-" and name == "json":
+        if path == "-":
             sys.stdout.write(report.to_json())
-        else:
+            continue
+        try:
             getattr(report, f"to_{name}")(path)
+        except OSError as error:
+            raise RequestError(f"{path}: {error.strerror or error}") from error
 
 
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 200)
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Piped(width=None if sys.stdout.isatty() else 200)
 
 
 def _demo(options: argparse.Namespace) -> int:

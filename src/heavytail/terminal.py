@@ -121,7 +121,7 @@ def _print_left_out(rows: Iterable[Row], notes: Iterable[str], console: Console)
     for status in STATUSES[1:]:
         kinds = Counter(row.kind or "tensor" for row in rows if row.status == status)
         if kinds:
-            listed = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.most_common())
+            listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
             console.print(f"{status}: {listed}", highlight=False)
     for note in notes:
         console.print(f"note: {escape(note)}", highlight=False)

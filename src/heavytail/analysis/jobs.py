@@ -12,7 +12,7 @@ from heavytail.diagnosis.metrics import diagnose
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.weightwatcher import diagnose_weightwatcher, spectrum_weightwatcher
 from heavytail.errors import HeavytailError
-from heavytail.spectra.exact import BLOCK, LARGE, pool, spectrum_of_rows, spectrum_of_stack
+from heavytail.spectra.exact import BLOCK, LARGE, block_rows, pool, spectrum_of_rows, spectrum_of_stack
 from heavytail.spectra.operator import GRID, operator_spectrum
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.layout import Part, Plan
@@ -58,16 +58,16 @@ def cost(plan: Plan, weightwatcher: bool = False) -> Cost:
             count *= prod(max(GRID, k) for k in tensor.shape[2:])
         operations += count * single
         alone = count == 1 and (m >= LARGE or n > 4 * BLOCK)
-        memory = max(memory, 8 * m * (m + BLOCK) if alone else 8 * count * (n * m + m * m))
+        memory = max(memory, 8 * m * (m + block_rows(m)) if alone else 8 * count * (n * m + m * m))
     if _streams(plan):
-        held = BLOCK * tensor.nbytes // tensor.shape[0]
+        held = block_rows(tensor.shape[1]) * tensor.nbytes // tensor.shape[0]
     else:
         held = tensor.nbytes * (plan.rows or tensor.shape[0]) // tensor.shape[0]
     return Cost(operations, tensor.nbytes, memory + held)
 
 
 def run_all(
-    plans: Sequence[Plan], jobs: int, weightwatcher: bool, progress: Callable[[str, float], None]
+    plans: Sequence[Plan], costs: Sequence[Cost], jobs: int, weightwatcher: bool, progress: Callable[[str, float], None]
 ) -> list[list[Result]]:
     """Run all jobs and give their results in the order of the plans.
 
@@ -77,6 +77,7 @@ def run_all(
 
     Args:
         plans: the jobs.
+        costs: what each of them takes.
         jobs: number of threads.
         weightwatcher: whether to compute as WeightWatcher does.
         progress: called with the name of each finished tensor and its operations.
@@ -84,9 +85,9 @@ def run_all(
     from threadpoolctl import threadpool_limits
 
     results: list[list[Result]] = [[] for _ in plans]
-    costs = [cost(p, weightwatcher).operations for p in plans]
+    operations = [cost.operations for cost in costs]
     large = [i for i, p in enumerate(plans) if any(part.M >= LARGE for part in p.parts)]
-    small = sorted(set(range(len(plans))) - set(large), key=lambda i: -costs[i])
+    small = sorted(set(range(len(plans))) - set(large), key=lambda i: -operations[i])
 
     def run(indices: Sequence[int]) -> Sequence[int]:
         for i in indices:
@@ -95,7 +96,10 @@ def run_all(
 
     def finished(indices: Sequence[int]) -> None:
         for i in indices:
-            progress(plans[i].tensor.name, costs[i])
+            progress(plans[i].tensor.name, operations[i])
+
+    if large:  # what loads a BLAS of its own must be there before the limits are set
+        import scipy.linalg.lapack  # noqa: F401
 
     with threadpool_limits(1, user_api="blas"):
         if jobs == 1:
@@ -103,7 +107,7 @@ def run_all(
                 finished(run([i]))
         else:
             with ThreadPoolExecutor(jobs) as executor:
-                futures = [executor.submit(run, task) for task in _tasks(small, costs)]
+                futures = [executor.submit(run, task) for task in _tasks(small, operations)]
                 try:
                     for future in as_completed(futures):
                         finished(future.result())
@@ -116,10 +120,10 @@ def run_all(
     return results
 
 
-def _tasks(indices: Sequence[int], costs: Sequence[float]) -> list[list[int]]:
+def _tasks(indices: Sequence[int], operations: Sequence[float]) -> list[list[int]]:
     """Give each job a task of its own, but all tiny ones one together."""
-    tiny = [i for i in indices if costs[i] < _TINY]
-    return [[i] for i in indices if costs[i] >= _TINY] + ([tiny] if tiny else [])
+    tiny = [i for i in indices if operations[i] < _TINY]
+    return [[i] for i in indices if operations[i] >= _TINY] + ([tiny] if tiny else [])
 
 
 def _run(plan: Plan, weightwatcher: bool) -> list[Result]:
@@ -168,6 +172,7 @@ def _streams(plan: Plan) -> bool:
     return (
         len(plan.parts) == 1
         and len(tensor.shape) == 2
+        and tensor.size == plan.parts[0].N * plan.parts[0].M
         and tensor.shape[0] >= tensor.shape[1]
         and tensor.nbytes > _STREAM
     )

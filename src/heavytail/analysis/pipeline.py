@@ -86,9 +86,8 @@ def analyze(
         if progress:
             progress(name, done, total)
 
-    results = [
-        result for job in run_all(planned.plans, threads, convention == "weightwatcher", advance) for result in job
-    ]
+    finished = run_all(planned.plans, planned.costs, threads, convention == "weightwatcher", advance)
+    results = [result for job in finished for result in job]
     rows = tuple(row for row, _ in results)
     opened = planned.source
     return ModelReport(
@@ -120,6 +119,10 @@ def estimate(
     for what, value, known in (("conv", conv, get_args(Conv)), ("convention", convention, get_args(Convention))):
         if value not in known:
             raise RequestError(f"{what} is {value!r}; it can be {', '.join(known)}")
+    if convention == "weightwatcher" and conv != "slices":
+        raise RequestError(f"convention 'weightwatcher' reads convolutions as slices; conv is {conv!r}")
+    if layers is not None and not _patterns(layers):
+        raise RequestError("layers is empty; leave it out to analyse all of them")
     opened = open_source(source)
     weightwatcher = convention == "weightwatcher"
     plans = plan_weightwatcher(opened.tensors) if weightwatcher else plan(opened.tensors, conv)
@@ -130,8 +133,8 @@ def estimate(
 def _threads(jobs: int | None) -> int:
     if jobs is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if jobs < 1:
-        raise RequestError(f"jobs is {jobs}; it must be at least 1")
+    if not isinstance(jobs, int) or jobs < 1:
+        raise RequestError(f"jobs is {jobs!r}; it must be a whole number of at least 1")
     return jobs
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from heavytail.diagnosis.row import Row
 from heavytail.errors import MatrixError
-from heavytail.spectra.exact import not_finite
+from heavytail.spectra.exact import svd_error, unusable
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.power_law import PowerLaw, fit_power_law
 
@@ -46,7 +46,7 @@ def spectrum_weightwatcher(stack: Vector, N: int, M: int) -> Spectrum:
         MatrixError: if an entry is not finite.
     """
     if not np.isfinite(stack).all():
-        raise MatrixError(not_finite([stack]))
+        raise MatrixError(unusable([stack]))
     s = np.asarray(np.linalg.svd(stack, compute_uv=False)[:, ::-1], np.float64)
     return Spectrum(
         N=N,
@@ -54,7 +54,7 @@ def spectrum_weightwatcher(stack: Vector, N: int, M: int) -> Spectrum:
         evals=np.sort(s * s, axis=None),
         rank=int((s > s[:, -1:] * N * _EPS).sum()),
         floor=_CUT,
-        error=float(20 * sqrt(s.shape[1]) * _EPS * s.max() ** 2),
+        error=float(svd_error(s * s, stack.shape[1]).max()),
         sv_min=s[:, 0],
         method="svd",
     )

@@ -79,10 +79,13 @@ class ModelReport:
         """Give the table in WeightWatcher's own columns.
 
         Raises:
-            RequestError: if the analysis was not made with convention="weightwatcher".
+            RequestError: if the analysis was not made with convention="weightwatcher", or not of all layers, which
+                its layer ids count.
         """
         import pandas as pd
 
+        if self.settings["layers"] is not None:
+            raise RequestError("weightwatcher_table needs an analysis of all layers, for its layer ids count them")
         if self.settings["convention"] != "weightwatcher":
             raise RequestError("weightwatcher_table needs an analysis with convention='weightwatcher'")
         return pd.DataFrame(details(self.rows, self.spectra), columns=list(DETAILS))

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from math import ceil, isfinite, sqrt
+from math import ceil, inf, isfinite, sqrt
+from mmap import mmap
 
 import ml_dtypes
 import numpy as np
@@ -25,13 +26,35 @@ from heavytail.errors import MatrixError
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.tensor import Array, numpy_dtype
 
-__all__ = ["BLOCK", "LARGE", "not_finite", "pool", "spectrum_of_rows", "spectrum_of_stack", "unit_roundoff"]
+__all__ = [
+    "BLOCK",
+    "LARGE",
+    "block_rows",
+    "pool",
+    "spectrum_of_rows",
+    "spectrum_of_stack",
+    "svd_error",
+    "unit_roundoff",
+    "unusable",
+]
 
-BLOCK = 512  # rows in one step of the Gram matrix
+BLOCK = 512  # most rows in one step of the Gram matrix
 LARGE = 1024  # from this M on LAPACK works in place, one matrix at a time
 _EPS = 2.0**-52
+_VANISHED = 2.0**-1074  # what a product of float64 numbers loses at most where it underflows
+_LEAST = 1e-250  # sums of squares below it may have lost digits to underflow
 
 Matrix = NDArray[np.float64]
+
+
+def block_rows(M: int) -> int:
+    """Give the rows in one step of an M x M Gram matrix: fewer for wide rows, so that a step stays small beside it.
+
+    Example:
+        >>> block_rows(384), block_rows(4096)
+        (512, 128)
+    """
+    return min(BLOCK, max(128, 2**19 // M))
 
 
 @lru_cache
@@ -45,6 +68,7 @@ def unit_roundoff(dtype: str) -> float:
     return float(ml_dtypes.finfo(numpy_dtype(dtype)).eps) / 2  # type: ignore[no-untyped-call]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def spectrum_of_rows(rows: Callable[[int], Iterable[Array]], N: int, M: int, dtype: str) -> Spectrum:
     """Compute the spectrum of one N x M matrix that is read in blocks of rows and never held as a whole.
 
@@ -56,30 +80,35 @@ def spectrum_of_rows(rows: Callable[[int], Iterable[Array]], N: int, M: int, dty
         dtype: name of the stored type, which sets the numerical rank.
 
     Raises:
-        MatrixError: if an entry is not finite, or its square is not.
+        MatrixError: if an entry is not finite, or its square overflows or vanishes.
     """
+    step = block_rows(M)
     if M < LARGE:
         G = np.zeros((M, M))
-        for block in rows(BLOCK):
+        for block in rows(step):
             W = block.astype(np.float64)
             G += W.T @ W
     else:
-        G = _large_gram(rows(BLOCK), M)
-    if not isfinite(float(G.trace())):
-        raise MatrixError(not_finite(rows(BLOCK)))
+        G = _large_gram(rows(step), M)
+    trace = float(G.trace())
+    if not _LEAST < trace < inf and (problem := unusable(rows(step))):
+        raise MatrixError(problem)
     evals = _eigenvalues(G)[None]
-    return _judge(evals, N, dtype, lambda _: np.concatenate([b.astype(np.float64) for b in rows(N)])[None])
+
+    return _judge(evals, N, min(step, N), dtype, lambda _: _triangle(rows(max(M, step)))[None])
 
 
-def spectrum_of_stack(stack: Array, dtype: str) -> Spectrum:
+@np.errstate(over="ignore", invalid="ignore")
+def spectrum_of_stack(stack: Array, dtype: str, norm: float = 0.0) -> Spectrum:
     """Compute the pooled spectrum of a stack of matrices of one shape.
 
     Args:
         stack: (k, a, b) array of any real type, or complex128; it may be a view with any strides.
         dtype: name of the stored type, which sets the numerical rank.
+        norm: Frobenius norm that the rounding of the entries is relative to, where it exceeds that of a matrix itself.
 
     Raises:
-        MatrixError: if an entry is not finite, or its square is not.
+        MatrixError: if an entry is not finite, or its square overflows or vanishes.
 
     Example:
         >>> import numpy as np
@@ -97,10 +126,13 @@ def spectrum_of_stack(stack: Array, dtype: str) -> Spectrum:
             return pool([spectrum_of_stack(matrix[None], dtype) for matrix in stack])
         stack = stack.astype(np.float64)
     G = stack.conj().swapaxes(1, 2) @ stack if stack.dtype == np.complex128 else stack.swapaxes(1, 2) @ stack
-    if not np.isfinite(G.trace(axis1=1, axis2=2)).all():
-        raise MatrixError(not_finite([stack]))
+    trace = G.trace(axis1=1, axis2=2).real
+    if not _LEAST < trace.max() < inf or not isfinite(trace.sum()):
+        problem = unusable([stack])
+        if problem:
+            raise MatrixError(problem)
     evals = np.linalg.eigvalsh(G) if M > 1 else G[:, 0].real
-    return _judge(evals, N, dtype, lambda chosen: stack[chosen])
+    return _judge(evals, N, N, dtype, lambda chosen: stack[chosen], norm)
 
 
 def pool(spectra: list[Spectrum]) -> Spectrum:
@@ -121,10 +153,21 @@ def _large_gram(blocks: Iterable[Array], M: int) -> Matrix:
     """Sum W^T W over blocks of rows into the lower triangle of one column-ordered array."""
     from scipy.linalg.blas import dsyrk
 
-    G = np.zeros((M, M), order="F")
+    # LAPACK never touches the upper triangle. Fresh pages of the system stay free until they are touched, which numpy's
+    # own zeros do not: it asks for huge pages. That saves nearly half of the memory.
+    G = np.frombuffer(mmap(-1, 8 * M * M)).reshape((M, M), order="F")
     for block in blocks:
         G = dsyrk(1.0, block.astype(np.float64, order="C").T, beta=1.0, c=G, lower=1, overwrite_c=1)
     return G
+
+
+def _triangle(blocks: Iterable[Array]) -> Matrix:
+    """Give a matrix with the singular values of the one that is read in blocks of rows: the R of its QR."""
+    parts = (block.astype(np.float64) for block in blocks)
+    R: Matrix = next(parts)
+    for W in parts:
+        R = np.asarray(np.linalg.qr(np.concatenate([R, W]), mode="r"))
+    return R
 
 
 def _eigenvalues(G: Matrix) -> Matrix:
@@ -140,22 +183,45 @@ def _eigenvalues(G: Matrix) -> Matrix:
     return np.asarray(evals)
 
 
-def _judge(evals: Matrix, N: int, dtype: str, matrices: Callable[[NDArray[np.bool_]], Matrix]) -> Spectrum:
+def _judge(
+    evals: Matrix, N: int, block: int, dtype: str, matrices: Callable[[NDArray[np.bool_]], Array], norm: float = 0.0
+) -> Spectrum:
     """Make a Spectrum of (k, M) eigenvalues; where their error leaves the rank open, of singular values."""
     M = evals.shape[1]
     np.maximum(evals, 0, out=evals)
     unit = unit_roundoff(dtype)
-    block = min(N, BLOCK)
-    error = (block + ceil(N / block)) * _EPS / 2 * evals.sum(axis=1) + 5 * sqrt(M) * _EPS * evals[:, -1]
-    open_ = (np.abs(evals - _tolerance(evals, N, unit)[:, None] ** 2) <= error[:, None]).any(axis=1) & (error > 0)
-    if not open_.any():
-        return _assemble(evals, np.sqrt(evals), N, unit, error, "gram")
+    squares = evals.sum(axis=1)
+    error = (block + ceil(N / block)) * _EPS / 2 * squares + 5 * sqrt(M) * _EPS * evals[:, -1] + N * M * _VANISHED
+    tolerance = _tolerance(evals, N, unit, norm)
+    open_ = (np.abs(evals - tolerance[:, None] ** 2) <= error[:, None]).any(axis=1) & (evals[:, -1] > 0)
     s = np.sqrt(evals)
-    s[open_] = np.linalg.svd(matrices(open_), compute_uv=False)[:, ::-1]
-    return _assemble(np.where(open_[:, None], s * s, evals), s, N, unit, np.where(open_, 0, error), "svd")
+    if open_.any():
+        s[open_] = np.linalg.svd(matrices(open_), compute_uv=False)[:, ::-1]
+        evals = np.where(open_[:, None], s * s, evals)
+        error = np.where(open_, svd_error(evals, N), error)
+        tolerance = _tolerance(evals, N, unit, norm)
+    return Spectrum(
+        N=N,
+        M=M,
+        evals=np.sort(evals, axis=None),
+        rank=int((s > tolerance[:, None]).sum()),
+        floor=float(tolerance.max()) ** 2,
+        error=float(error.max()),
+        sv_min=s[:, 0],
+        method="svd" if open_.any() else "gram",
+    )
 
 
-def _tolerance(evals: Matrix, N: int, unit: float) -> Matrix:
+def svd_error(evals: Matrix, N: int) -> Matrix:
+    """Bound the error of (k, M) squared singular values: those of N x M matrices are off by (N + 10 sqrt(M)) u ||W||_F.
+
+    The term in N is that of the sums over columns, as above; squaring a singular value s turns e into 2 s e.
+    """
+    size = np.sqrt(evals.sum(axis=1) * evals[:, -1])
+    return np.asarray((N + 10 * sqrt(evals.shape[1])) * _EPS * size)
+
+
+def _tolerance(evals: Matrix, N: int, unit: float, norm: float) -> Matrix:
     """Give, for each of (k, M) rows of eigenvalues, the singular value that rounding alone can reach.
 
     Independent errors of relative size e in the entries have a spectral norm near e ||W||_F (1/sqrt(N) + 1/sqrt(M)).
@@ -163,35 +229,24 @@ def _tolerance(evals: Matrix, N: int, unit: float) -> Matrix:
     they are stored so, is given 16 roundings. The last term is the error of a float64 decomposition.
     """
     noise = (unit + 16 * min(unit, 2.0**-24)) * (1 / sqrt(N) + 1 / sqrt(evals.shape[1]))
-    return np.asarray(noise * np.sqrt(evals.sum(axis=1)) + N * _EPS * np.sqrt(evals[:, -1]))
+    largest = np.sqrt(evals[:, -1]) + norm  # a transform is exact to within its norm
+    return np.asarray(noise * np.maximum(np.sqrt(evals.sum(axis=1)), norm) + N * _EPS * largest)
 
 
-def _assemble(evals: Matrix, s: Matrix, N: int, unit: float, error: Matrix, method: str) -> Spectrum:
-    tolerance = _tolerance(evals, N, unit)
-    if method == "svd":  # a backward error of `e` in s is 2 s e in s^2
-        M = evals.shape[1]
-        error = np.maximum(error, 20 * sqrt(M) * _EPS * evals[:, -1])
-    return Spectrum(
-        N=N,
-        M=evals.shape[1],
-        evals=np.sort(evals, axis=None),
-        rank=int((s > tolerance[:, None]).sum()),
-        floor=float(tolerance.max()) ** 2,
-        error=float(error.max()),
-        sv_min=s[:, 0],
-        method=method,
-    )
-
-
-def not_finite(blocks: Iterable[Array]) -> str:
-    """Say why the squares of a matrix, given in blocks, are not finite."""
+def unusable(blocks: Iterable[Array]) -> str:
+    """Say why a matrix, given in blocks, has no spectrum in float64; an empty text if it has one."""
     nan = infinite = total = 0
+    largest = 0.0
     for block in blocks:
         values = block if block.dtype == np.complex128 else block.astype(np.float64)
         nan += int(np.isnan(values).sum())
         infinite += int(np.isinf(values).sum())
         total += values.size
+        largest = max(largest, float(np.abs(values).max(initial=0)))
     if nan + infinite == 0:
-        return "the entries are so large that their squares overflow float64"
+        if largest == 0:
+            return ""
+        what = "large that their squares overflow" if largest > 1 else "small that their squares vanish in"
+        return f"the entries, up to {largest:.0e}, are so {what} float64"
     seen = " and ".join(f"{count} {what}" for count, what in ((nan, "NaN"), (infinite, "infinite")) if count)
     return f"{seen} among {total} entries"

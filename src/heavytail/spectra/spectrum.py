@@ -35,6 +35,11 @@ class Spectrum:
     method: str
 
     @property
+    def positive(self) -> NDArray[np.float64]:
+        """The eigenvalues that stand above rounding: the largest ones, as many as the rank."""
+        return self.evals[self.evals.size - self.rank :]
+
+    @property
     def num_matrices(self) -> int:
         """Number of matrices whose eigenvalues are pooled."""
         return self.sv_min.size

@@ -83,7 +83,8 @@ def fit_power_law(x: ArrayLike, *, min_tail: int = MIN_TAIL, two_sided: bool = T
     starts = starts[starts <= n - max(min_tail, 2)]
     if starts.size == 0:
         return None
-    logs = np.log(x / x[-1])
+    logs = np.log(x)
+    logs -= logs[-1]
     tail = n - starts
     excess = np.cumsum(logs[::-1])[::-1][starts] - tail * logs[starts]  # sum of ln(x_j / xmin) over each tail
     usable = excess > tail * 1e-14  # below that the points are equal to within their rounding

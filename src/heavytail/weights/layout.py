@@ -91,8 +91,8 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
         * 1-D tensors, scalars and 3-D tensors with one axis longer than 1 are vectors: skipped.
         * 3-D (out, in, k) is a 1-D convolution. If the last two axes both exceed 32 and the first is shorter than
           either, it is a stack of matrices (experts); leading axes of length 1 are dropped.
-        * 4-D and 5-D are convolutions, (out, in, k...) as in torch, or (k..., in, out) as in Keras where the first
-          axes are the shorter ones.
+        * 4-D and 5-D are convolutions, (out, in, k...) as in torch, or (k..., in, out) as in Keras where only the first
+          axes can be a kernel: 32 wide at most, and where both ends are, the one of equal sides, else the smaller one.
         * (C, 1, k...) with C > 1 is depthwise: C filters, each a matrix of one row, so that its eigenvalues are the
           squared norms of the filters. Slices of 1 x 1 would say nothing.
         * A convolution with at most 4 inputs and an even kernel of at least 8 is a patch embedding: one (out, in x
@@ -109,10 +109,12 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
     for tensor in tensors:
         name = names[tensor.name]
         tied = seen.get((tensor.storage, tensor.shape)) if tensor.storage is not None else None
-        left_out = ("skipped", f"tied to '{tied}', which has a row of its own") if tied else _left_out(tensor)
+        left_out = _left_out(tensor)
+        if tied:
+            left_out = "tied", "skipped", f"tied to '{tied}', which has a row of its own"
         if left_out:
-            kind = "tied" if tied else "vector" if len(tensor.shape) < 2 else "tensor"
-            plans.append(Plan(tensor, name=name, kind=kind, status=left_out[0], reason=left_out[1]))
+            kind, status, reason = left_out
+            plans.append(Plan(tensor, name=name, kind=kind, status=status, reason=reason))
             continue
         if tensor.storage is not None:
             seen[tensor.storage, tensor.shape] = name
@@ -127,26 +129,26 @@ def _row_names(tensors: tuple[Tensor, ...]) -> dict[str, str]:
     return {name: brief if name == brief or brief not in all_names else name for name, brief in short.items()}
 
 
-def _left_out(tensor: Tensor) -> tuple[str, str] | None:
-    """Say why a tensor has no matrices: a status and a reason; None if it has some."""
+def _left_out(tensor: Tensor) -> tuple[str, str, str] | None:
+    """Say why a tensor has no matrices: a kind, a status and a reason; None if it has some."""
     shape = tensor.shape
-    if len(shape) < 2 or (len(shape) == 3 and shape[:2] == (1, 1)):
-        return "skipped", f"a vector of {tensor.size}" if shape else "a scalar"
+    if len(shape) < 2 or (len(shape) == 3 and sorted(shape)[1] == 1):
+        return ("vector", "skipped", f"a vector of {tensor.size}") if shape else ("scalar", "skipped", "a scalar")
     if tensor.size == 0:
-        return "skipped", f"empty, shape {shape}"
+        return "empty", "skipped", f"empty, shape {shape}"
     if tensor.problem:
-        return "unsupported", tensor.problem
+        return "tensor", "unsupported", tensor.problem
     kind = numpy_dtype(tensor.dtype).kind
     if kind == "b":
-        return "skipped", "true or false: a mask, not weights"
+        return "mask", "skipped", "true or false: a mask, not weights"
     if tensor.dtype in ("int64", "uint64"):
-        return "skipped", f"{tensor.dtype}: indices, not weights"
+        return "index", "skipped", f"{tensor.dtype}: indices, not weights"
     if kind in "iu":
-        return "unsupported", f"{tensor.dtype} without scales: the stored integers are not the weights"
+        return "integers", "unsupported", f"{tensor.dtype} without scales: the stored integers are not the weights"
     if kind == "c":
-        return "unsupported", f"{tensor.dtype}: complex weights are not analysed"
+        return "complex", "unsupported", f"{tensor.dtype}: complex weights are not analysed"
     if len(shape) > 5:
-        return "unsupported", f"{len(shape)} axes, shape {shape}: no known layout"
+        return "tensor", "unsupported", f"{len(shape)} axes, shape {shape}: no known layout"
     return None
 
 
@@ -267,5 +269,10 @@ def _convolution(tensor: Tensor, name: str, conv: Conv) -> Part:
 def _torch_order(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Give the axes of a convolution in torch's order (out, in, k...), for a tensor in torch's or in Keras's order."""
     d = len(shape) - 2
-    keras = d > 1 and sum(shape[:d]) < sum(shape[d:])
+    first, last = shape[:d], shape[-d:]
+    torch = max(last) <= _WIDEST_KERNEL
+    keras = d > 1 and max(first) <= _WIDEST_KERNEL
+    if torch and keras:  # a kernel is mostly as wide as high, and the smaller end
+        square, other = len(set(first)) == 1, len(set(last)) == 1
+        keras = square if square != other else sum(first) < sum(last)
     return (d + 1, d, *range(d)) if keras else tuple(range(d + 2))

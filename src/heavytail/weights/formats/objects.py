@@ -277,6 +277,14 @@ _INERT = [
     "torch.torch_version.TorchVersion",
 ]
 
+# Dicts with attribute access, in which training frameworks keep hyperparameters beside the weights.
+_DICTS = [
+    "lightning.fabric.utilities.data.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict",
+    "lightning.pytorch.utilities.parsing.AttributeDict",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+]
+
 _BUILDERS: dict[str, Callable[..., object]] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -313,6 +321,7 @@ _BUILDERS: dict[str, Callable[..., object]] = {
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": _frombuffer for core in ("core", "_core")},
     **{name: partial(_opaque, name) for name in _INERT},
+    **dict.fromkeys(_DICTS, _empty_dict),
 }
 _VALUES: dict[str, str | None] = {
     "numpy.ndarray": None,
