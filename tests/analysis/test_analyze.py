@@ -1,5 +1,6 @@
 # ruff: noqa: SIM300 - it takes N, M, Q and D for constants
 import logging
+import os
 import random
 import subprocess
 import sys
@@ -216,7 +217,7 @@ seen = []
 ht.analyze({"a": W}, jobs=1, progress=lambda *_: seen.extend(p["num_threads"] for p in threadpool_info()))
 print(max(seen))
 """
-    environment = {"OPENBLAS_NUM_THREADS": "2", "PATH": ""}
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == "1\n"
 

@@ -89,12 +89,12 @@ def run_all(
     large = [i for i, p in enumerate(plans) if any(part.M >= LARGE for part in p.parts)]
     small = sorted(set(range(len(plans))) - set(large), key=lambda i: -operations[i])
 
-    def run(indices: Sequence[int]) -> Sequence[int]:
+    def run(indices: list[int]) -> list[int]:
         for i in indices:
             results[i] = _run(plans[i], weightwatcher)
         return indices
 
-    def finished(indices: Sequence[int]) -> None:
+    def finished(indices: list[int]) -> None:
         for i in indices:
             progress(plans[i].tensor.name, operations[i])
 
@@ -102,22 +102,25 @@ def run_all(
         import scipy.linalg.lapack  # noqa: F401
 
     with threadpool_limits(1, user_api="blas"):
-        if jobs == 1:
-            for i in small:
-                finished(run([i]))
-        else:
-            with ThreadPoolExecutor(jobs) as executor:
-                futures = [executor.submit(run, task) for task in _tasks(small, operations)]
-                try:
-                    for future in as_completed(futures):
-                        finished(future.result())
-                except BaseException:
-                    executor.shutdown(cancel_futures=True)
-                    raise
+        for indices in _in_threads(run, _tasks(small, operations), jobs):
+            finished(indices)
     with threadpool_limits(jobs, user_api="blas"):
         for i in large:
             finished(run([i]))
     return results
+
+
+def _in_threads(run: Callable[[list[int]], list[int]], tasks: list[list[int]], jobs: int) -> Iterator[list[int]]:
+    """Run tasks in threads and give their results as they come; a failure, or an end of interest, cancels the rest."""
+    if jobs == 1:
+        yield from map(run, tasks)
+        return
+    with ThreadPoolExecutor(jobs) as executor:
+        try:
+            for future in as_completed([executor.submit(run, task) for task in tasks]):
+                yield future.result()
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
 def _tasks(indices: Sequence[int], operations: Sequence[float]) -> list[list[int]]:
