@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models import lite0, minilm, model, shared
 
 import heavytail as ht
 from heavytail.cli import main
-from models import lite0, minilm, model, shared
 
 DATA = Path(__file__).parent / "data"
 FITTED = {"alpha", "xmin", "D", "sigma", "alpha_weighted", "log_alpha_norm"}

@@ -111,12 +111,14 @@ def _analyze(options: argparse.Namespace) -> int:
     from heavytail.analysis import analyze, estimate
 
     what = {"layers": options.layers, "conv": options.conv, "convention": options.convention}
+    targets = {name: path for name in _FORMATS if (path := getattr(options, name)) is not None}
     if options.dry_run:
+        if targets:
+            raise RequestError(f"--dry-run makes no report that --{next(iter(targets))} could write")
         from heavytail.terminal import print_estimate
 
         print_estimate(estimate(options.source, **what), _rate(), _console())
         return _DONE
-    targets = {name: path for name in _FORMATS if (path := getattr(options, name)) is not None}
     _check_targets(targets)
     with _progress(options.quiet) as progress:
         report = analyze(options.source, jobs=options.jobs, progress=progress, **what)

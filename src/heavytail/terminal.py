@@ -46,9 +46,12 @@ def print_report(report: ModelReport, console: Console) -> None:
     summary = report.summary
     console.print()
     console.print(
-        f"{summary['parameters']:,} parameters in {summary['ok']} rows; means: "
-        f"α {summary['alpha']:.3f} over {summary['tail_fits']} tail fits, α̂ {summary['alpha_weighted']:.3f}, "
-        f"log‖W‖² {summary['log_norm']:.3f}, stable rank {summary['stable_rank']:.1f}",
+        f"{summary['parameters']:,} parameters in {summary['ok']} rows; {summary['tail_fits']} tail fits"
+        + "".join(
+            f", mean {title} {summary[column]:.3f}"
+            for column, title in _COLUMNS
+            if column in summary and isfinite(summary[column])
+        ).replace(" ± σ", ""),
         highlight=False,
     )
     _print_left_out(report.rows, report.source["notes"], console)

@@ -1,5 +1,4 @@
 """WeightWatcher 0.7.7 by the formulas of its documentation (peers.md, sections 1.4 to 1.6), written down plainly."""
-# ruff: noqa: SIM300 - it takes N, M, Q and D for constants
 
 import math
 from math import isnan, log10, sqrt
@@ -129,6 +128,9 @@ LAYERS = {
     "cut loses most": 0.0004 * gaussian(100, 60, seed=15),
     "cut loses all": 0.0002 * gaussian(60, 60, seed=16),
     "cut leaves nineteen": with_eigenvalues(np.r_[np.full(21, 1e-6), np.geomspace(1, 50, 19)], 60),
+    "cut just below a power law": with_eigenvalues(
+        np.r_[np.full(5, 0.98e-5), 1.02e-5 * (1 - np.arange(40) / 40.5) ** -0.7], 60
+    ),
     "low rank": low_rank(60, 40, 30, 17),
     "scaled up": 1e3 * student(60, 40, df=3, seed=18),
     "cauchy": student(90, 70, df=1, seed=19),
@@ -231,11 +233,11 @@ def test_layers_are_numbered_as_the_weights_of_a_state_dict():
     assert table[["layer_id", "name"]].to_numpy().tolist() == [[1, "a"], [3, "b"]]
 
 
-@pytest.mark.xfail(strict=True, reason="the ids are counted over the rows that `layers` leaves")
 def test_a_filter_does_not_renumber_the_layers():
     arrays = {"a.weight": gaussian(20, 10), "b.weight": gaussian(20, 10)}
     report = ht.analyze(arrays, layers="b", convention="weightwatcher")
-    assert report.weightwatcher_table()["layer_id"].tolist() == [2]
+    with pytest.raises(ht.HeavytailError, match="all layers"):
+        report.weightwatcher_table()
 
 
 def test_the_table_needs_the_convention():
@@ -276,3 +278,10 @@ def test_what_is_not_finite_fails_its_row_alone(value):
     assert [row.status for row in report.rows] == ["failed", "ok"]
     assert "1 NaN" in report.rows[0].reason or "1 infinite" in report.rows[0].reason
     assert report.weightwatcher_table()["name"].tolist() == ["a"]
+
+
+def test_complex_weights_are_not_read_as_real_ones():
+    # peers.md 2.5: the imaginary part is dropped there. The default convention calls them unsupported.
+    W = (gaussian(30, 20) + 1j * gaussian(30, 20, seed=1)).astype(np.complex64)
+    (row,) = analyze({"a.weight": W}).rows
+    assert row.status == "unsupported"

@@ -167,7 +167,6 @@ def test_what_is_no_weight_matrix_is_left_out_with_a_reason(array, status, text)
     assert text in reason
 
 
-@pytest.mark.xfail(strict=True, reason="the docstring promises it; only (1, 1, n) is taken for a vector")
 @pytest.mark.parametrize("shape", [(9, 1, 1), (1, 9, 1)])  # (channels, 1, 1) is the layer scale of ConvNeXt
 def test_three_axes_of_which_one_is_longer_than_one_are_a_vector(shape):
     assert left_out(np.ones(shape)) == ("skipped", "a vector of 9")
@@ -311,14 +310,18 @@ def test_keras_s_order_of_the_axes_gives_the_matrices_of_torch_s(shape, conv):
     np.testing.assert_array_equal(stack_of(ours, a), stack_of(theirs, b))
 
 
-@pytest.mark.xfail(strict=True, reason="(6, 1, 5, 5) is taken for Keras's (6, 1, in 5, out 5): 7 < 10")
-@pytest.mark.parametrize("shape", [(6, 1, 5, 5), (3, 3, 7, 7), (8, 1, 5, 5), (16, 1, 9, 9)])
+@pytest.mark.parametrize("shape", [(6, 1, 5, 5), (8, 1, 5, 5), (16, 1, 9, 9)])
 def test_a_small_first_convolution_of_torch_is_not_taken_for_keras_s(shape):
     # LeNet-5's first layer. The last two sides are equal and the first two are not, so these are the kernel.
     (part,) = only(gaussian(*shape), "unfold").parts
-    out, inputs, *widths = shape
-    expected = (prod(widths), 1, out) if inputs == 1 else (inputs * prod(widths), out, 1)
-    assert (part.N, part.M, part.count) == expected
+    assert (part.N, part.M, part.count) == (prod(shape[2:]), 1, shape[0])
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 1, 3), (16, 16, 3, 1), (32, 32, 1, 7), (24, 24, 5, 1)])
+def test_a_flat_kernel_between_equal_channels_is_read_as_torch_reads_it(shape):
+    # Factorised convolutions: ERFNet's blocks of 16 channels, Inception's 1 x 7.
+    (part,) = only(gaussian(*shape)).parts
+    assert (part.N, part.M, part.count) == (shape[0], shape[0], prod(shape[2:]))
 
 
 @pytest.mark.parametrize(

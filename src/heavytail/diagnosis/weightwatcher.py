@@ -48,13 +48,14 @@ def spectrum_weightwatcher(stack: Vector, N: int, M: int) -> Spectrum:
     if not np.isfinite(stack).all():
         raise MatrixError(unusable([stack]))
     s = np.asarray(np.linalg.svd(stack, compute_uv=False)[:, ::-1], np.float64)
+    evals = s * s
     return Spectrum(
         N=N,
         M=M,
-        evals=np.sort(s * s, axis=None),
-        rank=int((s > s[:, -1:] * N * _EPS).sum()),
+        evals=np.sort(evals, axis=None),
+        positive=np.sort(evals[s > s[:, -1:] * N * _EPS]),
         floor=_CUT,
-        error=float(svd_error(s * s, stack.shape[1]).max()),
+        error=float(svd_error(evals, N).max()),
         sv_min=s[:, 0],
         method="svd",
     )

@@ -41,7 +41,6 @@ __all__ = [
 BLOCK = 512  # most rows in one step of the Gram matrix
 LARGE = 1024  # from this M on LAPACK works in place, one matrix at a time
 _EPS = 2.0**-52
-_VANISHED = 2.0**-1074  # what a product of float64 numbers loses at most where it underflows
 _LEAST = 1e-250  # sums of squares below it may have lost digits to underflow
 
 Matrix = NDArray[np.float64]
@@ -141,7 +140,7 @@ def pool(spectra: list[Spectrum]) -> Spectrum:
         N=spectra[0].N,
         M=spectra[0].M,
         evals=np.sort(np.concatenate([s.evals for s in spectra])),
-        rank=sum(s.rank for s in spectra),
+        positive=np.sort(np.concatenate([s.positive for s in spectra])),
         floor=max(s.floor for s in spectra),
         error=max(s.error for s in spectra),
         sv_min=np.concatenate([s.sv_min for s in spectra]),
@@ -191,7 +190,7 @@ def _judge(
     np.maximum(evals, 0, out=evals)
     unit = unit_roundoff(dtype)
     squares = evals.sum(axis=1)
-    error = (block + ceil(N / block)) * _EPS / 2 * squares + 5 * sqrt(M) * _EPS * evals[:, -1] + N * M * _VANISHED
+    error = (block + ceil(N / block)) * _EPS / 2 * squares + 5 * sqrt(M) * _EPS * evals[:, -1]
     tolerance = _tolerance(evals, N, unit, norm)
     open_ = (np.abs(evals - tolerance[:, None] ** 2) <= error[:, None]).any(axis=1) & (evals[:, -1] > 0)
     s = np.sqrt(evals)
@@ -200,11 +199,13 @@ def _judge(
         evals = np.where(open_[:, None], s * s, evals)
         error = np.where(open_, svd_error(evals, N), error)
         tolerance = _tolerance(evals, N, unit, norm)
+    above = s > tolerance[:, None]
+    pooled = np.sort(evals, axis=None)
     return Spectrum(
         N=N,
         M=M,
-        evals=np.sort(evals, axis=None),
-        rank=int((s > tolerance[:, None]).sum()),
+        evals=pooled,
+        positive=pooled if above.all() else np.sort(evals[above]),
         floor=float(tolerance.max()) ** 2,
         error=float(error.max()),
         sv_min=s[:, 0],

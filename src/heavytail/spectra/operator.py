@@ -57,4 +57,4 @@ def operator_spectrum(kernel: Array, dtype: str, grid: int = GRID) -> Spectrum:
     pooled = pool([spectrum_of_stack(np.ascontiguousarray(stack), dtype, norm) for stack in stacks])
     # The transform of a frequency is off by some log2(n^d) roundings of the kernel's norm.
     transformed = 4 * log2(transform.shape[2]) * _EPS * norm * sqrt(pooled.evals[-1])
-    return replace(pooled, error=pooled.error + transformed)
+    return replace(pooled, error=pooled.error + transformed, method="operator")

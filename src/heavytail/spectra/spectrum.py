@@ -18,26 +18,27 @@ class Spectrum:
         N: larger dimension of each matrix.
         M: smaller dimension of each matrix.
         evals: (num_evals,) float64, the eigenvalues of all matrices, ascending, not negative.
-        rank: sum of the numerical ranks of the matrices.
-        floor: eigenvalues at or below it cannot be told from the rounding noise of the stored type.
+        positive: (rank,) float64, those of them that stand above the rounding noise of their own matrix, ascending.
+        floor: the highest such noise level of any of the matrices.
         error: bound on the absolute error of any of the eigenvalues.
         sv_min: (num_matrices,) float64, smallest singular value of each matrix.
-        method: how it was computed: "gram" (eigenvalues of W^T W) or "svd" (squared singular values of W).
+        method: how it was computed: "gram" (eigenvalues of W^T W), "svd" (squared singular values of W, of all matrices
+            or of some) or "operator" (a convolution's frequencies, whose eigenvalues come in equal pairs).
     """
 
     N: int
     M: int
     evals: NDArray[np.float64]
-    rank: int
+    positive: NDArray[np.float64]
     floor: float
     error: float
     sv_min: NDArray[np.float64]
     method: str
 
     @property
-    def positive(self) -> NDArray[np.float64]:
-        """The eigenvalues that stand above rounding: the largest ones, as many as the rank."""
-        return self.evals[self.evals.size - self.rank :]
+    def rank(self) -> int:
+        """Sum of the numerical ranks of the matrices."""
+        return self.positive.size
 
     @property
     def num_matrices(self) -> int:

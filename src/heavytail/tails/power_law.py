@@ -75,10 +75,8 @@ def fit_power_law(x: ArrayLike, *, min_tail: int = MIN_TAIL, two_sided: bool = T
         >>> round(fit.alpha, 1)
         2.5
     """
-    x = np.asarray(x, dtype=np.float64)
+    x = _sample(x)
     n = x.size
-    if x.ndim != 1 or (n and not (x[0] > 0 and x[-1] < inf and bool((x[1:] >= x[:-1]).all()))):
-        raise ValueError(f"a sample must be one-dimensional, ascending, positive and finite; got shape {x.shape}")
     starts, middle, width = _steps(x) if two_sided else (np.arange(n), np.arange(n, dtype=np.float64), 0.0)
     starts = starts[starts <= n - max(min_tail, 2)]
     if starts.size == 0:
@@ -110,16 +108,27 @@ def hill(x: ArrayLike, *, fraction: float = 0.5) -> float:
     Returns:
         The exponent; NaN where fewer than two points remain or all are equal.
 
+    Raises:
+        ValueError: if x is not one-dimensional, ascending, positive and finite.
+
     Example:
         >>> round(hill([1.0, 2.0, 4.0, 8.0]), 3)  # 1 + 2 / (ln 2 + ln 4)
         1.962
     """
-    x = np.asarray(x, dtype=np.float64)
+    x = _sample(x)
     k = int(x.size * fraction)
     if k < 2:
         return nan
     total = float(np.log(x[-k:] / x[-k - 1]).sum())
     return 1 + k / total if total > k * 1e-14 else nan
+
+
+def _sample(x: ArrayLike) -> Vector:
+    """Check a sample: one-dimensional, ascending, positive and finite."""
+    x = np.asarray(x, dtype=np.float64)
+    if x.ndim != 1 or (x.size and not (x[0] > 0 and x[-1] < inf and bool((x[1:] >= x[:-1]).all()))):
+        raise ValueError(f"a sample must be one-dimensional, ascending, positive and finite; got shape {x.shape}")
+    return x
 
 
 def _steps(x: Vector) -> tuple[NDArray[np.int64], Vector, Vector | float]:

@@ -92,11 +92,12 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
         * 3-D (out, in, k) is a 1-D convolution. If the last two axes both exceed 32 and the first is shorter than
           either, it is a stack of matrices (experts); leading axes of length 1 are dropped.
         * 4-D and 5-D are convolutions, (out, in, k...) as in torch, or (k..., in, out) as in Keras where only the first
-          axes can be a kernel: 32 wide at most, and where both ends are, the one of equal sides, else the smaller one.
+          axes can be a kernel: 32 wide at most, and where both ends are, the one of odd sides, of equal sides, the
+          smaller one.
         * (C, 1, k...) with C > 1 is depthwise: C filters, each a matrix of one row, so that its eigenvalues are the
           squared norms of the filters. Slices of 1 x 1 would say nothing.
         * A convolution with at most 4 inputs and an even kernel of at least 8 is a patch embedding: one (out, in x
-          positions) matrix, whatever `conv` says.
+          positions) matrix, whatever `conv` says. A live module tells by its stride: equal to the kernel.
         * `in_proj_weight`, `qkv`, `c_attn` and the like with one side three times the other are split into q, k and v;
           `weight_ih`, `weight_hh` into the gates that the ratio of `weight_hh`'s sides tells.
         * Equal storage is tied: the second one is skipped.
@@ -272,7 +273,11 @@ def _torch_order(shape: tuple[int, ...]) -> tuple[int, ...]:
     first, last = shape[:d], shape[-d:]
     torch = max(last) <= _WIDEST_KERNEL
     keras = d > 1 and max(first) <= _WIDEST_KERNEL
-    if torch and keras:  # a kernel is mostly as wide as high, and the smaller end
-        square, other = len(set(first)) == 1, len(set(last)) == 1
-        keras = square if square != other else sum(first) < sum(last)
+    if torch and keras:
+        keras = _like_a_kernel(first) > _like_a_kernel(last)
     return (d + 1, d, *range(d)) if keras else tuple(range(d + 2))
+
+
+def _like_a_kernel(sides: tuple[int, ...]) -> tuple[bool, bool, int]:
+    """Rank how much the sides look like a kernel's rather than like numbers of channels."""
+    return all(side % 2 for side in sides), len(set(sides)) == 1, -sum(sides)

@@ -37,6 +37,8 @@ def _plan(tensor: Tensor) -> Plan:
         return left_out("WeightWatcher reads names that end in '.weight' alone", "")
     if len(shape) not in (2, 4) or shape[0] < 2:
         return left_out(f"WeightWatcher has no layer of shape {shape}", "unknown")
+    if tensor.dtype.startswith("complex"):
+        return left_out(f"{tensor.dtype}: WeightWatcher drops the imaginary parts", "unknown", "unsupported")
     kind = "dense" if len(shape) == 2 else "conv2d"
     if tensor.problem:
         return left_out(tensor.problem, kind, "unsupported")
