@@ -105,9 +105,10 @@ def find_global(name: str) -> object:
     try:
         return _GLOBALS[name]
     except KeyError:
+        advice = "; save model.state_dict() instead of the model" if name.startswith(("torch.nn.", "__main__.")) else ""
         raise Forbidden(
             f"asks for the Python object {quoted(name)}, which is not a tensor, number, string or container; "
-            "nothing was executed"
+            f"nothing was executed{advice}"
         ) from None
 
 
