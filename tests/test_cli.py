@@ -291,3 +291,19 @@ def test_a_broken_pipe_leaves_no_traceback_for_a_short_json(here):
 @pytest.mark.parametrize("options", [[], ["--dry-run"]], ids=["table", "dry run"])
 def test_a_broken_pipe_is_no_failure_for_the_table(here, options):
     assert closed_pipe("analyze", here / "whole.npz", *options) == (0, "")
+
+
+def test_no_name_reaches_the_terminal_as_a_command(here, capsys):
+    evil = "a\x1b]0;owned\x07\x1b[2J\u202e\n[red]b.weight"
+    np.savez(here / "evil.npz", **{evil: np.random.default_rng(0).standard_normal((40, 30))})
+    assert main(["analyze", str(here / "evil.npz")]) == 0
+    out, err = capsys.readouterr()
+    assert not set(out + err) & {"\x1b", "\x07", "\u202e"}
+    assert "\\x1b]0;owned" in out
+    assert main(["analyze", str(here / "\x1b[31m.pt")]) == 2
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_the_module_is_the_command(here):
+    done = subprocess.run([sys.executable, "-m", "heavytail", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "heavytail")

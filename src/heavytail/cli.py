@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import heavytail
-from heavytail.errors import HeavytailError, RequestError
+from heavytail.errors import HeavytailError, RequestError, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    sys.stderr.write(f"heavytail: {' '.join(text.split())}\n")
+    sys.stderr.write(f"heavytail: {visible(' '.join(text.split()))}\n")
     return code
 
 
@@ -205,6 +205,7 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
         yield None
     elif sys.stderr.isatty():
         from rich.console import Console
+        from rich.markup import escape
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
@@ -212,7 +213,7 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
             task = bar.add_task("reading", total=None)
 
             def advance(name: str, done: float, total: float) -> None:
-                bar.update(task, description=name, completed=done, total=total)
+                bar.update(task, description=escape(visible(name)), completed=done, total=total)
 
             yield advance
     else:
@@ -222,7 +223,7 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
             nonlocal last
             if time.monotonic() - last > 5:
                 last = time.monotonic()
-                sys.stderr.write(f"{done / total:.0%} of the work done, last {name}\n")
+                sys.stderr.write(f"{done / total:.0%} of the work done, last {visible(name)}\n")
 
         yield say
 

@@ -1,6 +1,6 @@
 """The errors a user can meet: one line that says what was seen, what was expected, and where."""
 
-__all__ = ["HeavytailError", "MatrixError", "RequestError", "SourceError"]
+__all__ = ["HeavytailError", "MatrixError", "RequestError", "SourceError", "visible"]
 
 
 class HeavytailError(Exception):
@@ -20,3 +20,13 @@ class RequestError(HeavytailError):
 
 class MatrixError(HeavytailError):
     """A matrix that has no spectrum, for example because it holds NaN; it fails its row, never the run."""
+
+
+def visible(text: object) -> str:
+    r"""Give a text with every character that a terminal would obey, or not show, written out as its escape.
+
+    Example:
+        >>> visible("layer\x1b[2J.weight")
+        'layer\\x1b[2J.weight'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from heavytail.analysis import Estimate
 from heavytail.diagnosis.row import Row
+from heavytail.errors import visible
 from heavytail.report.model_report import STATUSES, ModelReport
 
 __all__ = ["human_bytes", "print_estimate", "print_report"]
@@ -41,7 +42,7 @@ def print_report(report: ModelReport, console: Console) -> None:
     for row in report.rows:
         if row.status != "skipped":
             cells = [_cell(row, column) for column, _ in columns]
-            table.add_row(escape(row.name), row.kind, _shape(row), *cells, _remark(row))
+            table.add_row(_text(row.name), _text(row.kind), _shape(row), *cells, _remark(row))
     console.print(table)
     summary = report.summary
     console.print()
@@ -63,7 +64,7 @@ def print_estimate(estimate: Estimate, rate: float, console: Console) -> None:
     operations = sum(cost.operations for cost in estimate.costs)
     largest = max(estimate.costs, key=lambda cost: cost.memory, default=None)
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("source", f"{escape(estimate.source.name)} ({estimate.source.format})")
+    table.add_row("source", f"{_text(estimate.source.name)} ({estimate.source.format})")
     table.add_row("rows", f"{len(parts)} from {sum(bool(plan.parts) for plan in estimate.plans)} tensors")
     table.add_row("matrices", f"{sum(part.count for part in parts):,}")
     table.add_row("to read", human_bytes(sum(cost.bytes for cost in estimate.costs)))
@@ -95,6 +96,11 @@ def human_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
+def _text(text: str) -> str:
+    """Give a text from a file as it can be printed: neither the terminal nor the markup obeys it."""
+    return escape(visible(text))
+
+
 def _cell(row: Row, column: str) -> str:
     value = getattr(row, column)
     if not isfinite(value):
@@ -115,8 +121,8 @@ def _shape(row: Row) -> str:
 
 def _remark(row: Row) -> str:
     if row.status == "ok":
-        return f"[yellow]{row.warning}[/]" if row.warning else f"[dim]{escape(row.reason)}[/]"
-    return f"[red]{row.status}[/]: {escape(row.reason)}"
+        return f"[yellow]{row.warning}[/]" if row.warning else f"[dim]{_text(row.reason)}[/]"
+    return f"[red]{row.status}[/]: {_text(row.reason)}"
 
 
 def _print_left_out(rows: Iterable[Row], notes: Iterable[str], console: Console) -> None:
@@ -127,4 +133,4 @@ def _print_left_out(rows: Iterable[Row], notes: Iterable[str], console: Console)
             listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
             console.print(f"{status}: {listed}", highlight=False)
     for note in notes:
-        console.print(f"note: {escape(note)}", highlight=False)
+        console.print(f"note: {_text(note)}", highlight=False)

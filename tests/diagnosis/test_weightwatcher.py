@@ -26,9 +26,8 @@ def matrices(W):
     if s0 + s1 >= s2 + s3:
         slices = [W[:, :, i, j] for i in range(s2) for j in range(s3)]
         N, M = s0, s1
-    else:
-        slices = [W[i, j] for i in range(s0) for j in range(s1)]
-        N, M = s3, s2
+    else:  # as WeightWatcher 0.7.7 does it, in the table data/weightwatcher-0.7.7-odd-layers.csv
+        return [W[:, :, i, j] * sqrt(0.5) for i in range(s2) for j in range(s3)], s0, s1
     if N < M:
         for _ in slices:  # once for each slice that is turned upright: an even number leaves them as they were
             N, M = M, N
@@ -85,7 +84,7 @@ def reference(name, W):
         "xmin": xmin,
         "D": D,
         "sigma": sigma,
-        "xmax": largest,
+        "xmax": largest if found else None,
         "num_pl_spikes": int((evals >= xmin).sum()) if found else -1,
         "status": "success" if found else "failed",
         "warning": "over-trained" if alpha < 2 else "under-trained" if alpha > 6 else "",
@@ -150,7 +149,7 @@ def test_a_layer_has_the_numbers_of_the_published_formulas(name):
         elif column in ("entropy", "sv_min", "log_alpha_norm"):
             assert row[column] == pytest.approx(value, rel=1e-7, abs=1e-12), column
         elif column not in ("matrix_rank", "rank_loss", "weak_rank_loss") or name != "low rank":
-            assert row[column] == pytest.approx(value, rel=1e-9), column
+            assert row[column] == (value if value is None else pytest.approx(value, rel=1e-9)), column
 
 
 def test_a_layer_in_its_own_table_has_the_same_numbers_but_nan_for_a_failed_fit():

@@ -62,7 +62,7 @@ def test_a_forbidden_name_is_told(name, new, canary, tmp_path):
     path = write(tmp_path / "model.pt", FORBIDDEN[name], new)
     assert str(opened(path)) == (
         f"{path}: asks for the Python object '{name}', which is not a tensor, number, string or container; "
-        "nothing was executed" + ("; save model.state_dict() instead of the model" if name == "__main__.Net" else "")
+        "nothing was executed" + ("; save the state dict alone" if name == "__main__.Net" else "")
     )
 
 

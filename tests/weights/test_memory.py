@@ -120,7 +120,8 @@ def test_a_module_gives_its_state_dict_with_hints():
     assert kinds["lstm.weight_hr_l0"] == "lstm"
     assert kinds["gru.weight_ih"] == "gru"
     assert kinds["rnn.weight_hh_l0"] == "rnn"
-    assert not {"bil.weight", "norm.weight", "conv.bias", "att.in_proj_weight"} & set(kinds)
+    assert kinds["bil.weight"] == "bilinear"
+    assert not {"norm.weight", "conv.bias", "att.in_proj_weight"} & set(kinds)
     assert tensors["lin.weight"].storage == tensors["emb.weight"].storage
 
 

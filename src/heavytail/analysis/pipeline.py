@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from heavytail.analysis.jobs import Cost, cost, run_all
 from heavytail.errors import RequestError
 from heavytail.report.model_report import ModelReport, summarise
+from heavytail.weights.folder import natural
 from heavytail.weights.layout import Conv, Plan, plan
 from heavytail.weights.source import open_source
 from heavytail.weights.tensor import Source
@@ -125,7 +126,11 @@ def estimate(
         raise RequestError("layers is empty; leave it out to analyse all of them")
     opened = open_source(source)
     weightwatcher = convention == "weightwatcher"
-    plans = plan_weightwatcher(opened.tensors) if weightwatcher else plan(opened.tensors, conv)
+    tensors = opened.tensors
+    if opened.format == "safetensors" and not weightwatcher:
+        # These files are sorted by name, layer 10 before layer 2; a person's order is nearer to that of depth.
+        tensors = tuple(sorted(tensors, key=lambda tensor: natural(tensor.name)))
+    plans = plan_weightwatcher(tensors) if weightwatcher else plan(tensors, conv)
     plans = _select(plans, _patterns(layers), opened)
     return Estimate(opened, plans, tuple(cost(p, weightwatcher) for p in plans))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from math import log10, sqrt
+from math import inf, log10, sqrt
 from typing import Any
 
 import numpy as np
@@ -112,11 +112,13 @@ def _exponent(alpha: float, row: Row, evals: Vector) -> dict[str, Any]:
 
 
 def _fit(x: Vector) -> PowerLaw | None:
-    """Fit as WeightWatcher does; None where it fails or where all points are equal (it gives infinity there)."""
-    if x.size >= _SMALL:
-        return fit_power_law(x, min_tail=2, two_sided=False)
+    """Fit as WeightWatcher does; None where it fails. Equal points have an infinite exponent there."""
     if x.size < 2:
         return None
+    if x.size >= _SMALL and x[0] == x[-1]:
+        return PowerLaw(inf, inf, float(x[0]), float(x[-1]), 0.5, 2)
+    if x.size >= _SMALL:
+        return fit_power_law(x, min_tail=2, two_sided=False)
     logs = np.log(x)
     best: PowerLaw | None = None
     for i in range(max(1, x.size - _SMALLEST_TAIL + 1)):
@@ -127,7 +129,9 @@ def _fit(x: Vector) -> PowerLaw | None:
         slope = (n - 1) / total
         D = float(np.abs(1 - (x[i:] / x[i]) ** -slope - np.arange(n) / n).max())
         if best is None or best.D > D:
-            best = PowerLaw(1 + slope, slope / sqrt(n), float(x[i]), float(x[-1]), D, n)
+            # Where no tail is long enough it takes all points, and keeps the error of an exponent of 0.
+            sigma = slope / sqrt(n) if n >= _SMALLEST_TAIL else -1 / sqrt(n)
+            best = PowerLaw(1 + slope, sigma, float(x[i]), float(x[-1]), D, n)
     return best
 
 
@@ -141,6 +145,8 @@ def details(rows: Iterable[Row], spectra: Mapping[str, Spectrum]) -> list[dict[s
             continue
         spectrum = spectra[row.name]
         failed = row.alpha != row.alpha
+        if row.lambda_max == 0:
+            row = replace(row, log_norm=-inf, log_spectral_norm=-inf)
         if failed:
             row = replace(row, D=-1, sigma=-1, xmin=-1, num_pl_spikes=-1, **_exponent(-1, row, spectrum.evals))
         known = row.as_dict()
@@ -155,6 +161,7 @@ def details(rows: Iterable[Row], spectra: Mapping[str, Spectrum]) -> list[dict[s
             "sv_max": sqrt(row.lambda_max),
             "sv_min": float(spectrum.sv_min.max()),
             "warning": "over-trained" if failed else row.warning,
+            "xmax": None if failed else row.xmax,
             "weak_rank_loss": int((spectrum.evals < 1e-6).sum()),
         }
         table.append({column: renamed.get(column, known.get(column)) for column in DETAILS})

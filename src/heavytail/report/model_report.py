@@ -70,10 +70,16 @@ class ModelReport:
 
         return pd.DataFrame([row.as_dict() for row in self.rows], columns=list(COLUMNS))
 
+    def __repr__(self) -> str:
+        """Name the source and count the rows."""
+        counts = ", ".join(f"{self.summary[status]} {status}" for status in STATUSES)
+        return f"<ModelReport of {self.source['name']!r}: {counts}>"
+
     @property
     def complete(self) -> bool:
-        """Whether no row failed."""
-        return not any(row.status == "failed" for row in self.rows)
+        """Whether no row failed, and at least one is ok."""
+        statuses = {row.status for row in self.rows}
+        return "failed" not in statuses and "ok" in statuses
 
     def weightwatcher_table(self) -> pd.DataFrame:
         """Give the table in WeightWatcher's own columns.
@@ -114,7 +120,7 @@ class ModelReport:
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write the table as CSV; a missing value is empty."""
-        self.table.to_csv(path, index=False)
+        self.table.to_csv(path, index=False, errors="backslashreplace")
 
     def to_parquet(self, path: str | PathLike[str]) -> None:
         """Write the table as Parquet.

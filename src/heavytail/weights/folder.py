@@ -64,6 +64,8 @@ def choose(folder: Path) -> Choice:
         taken |= set(read_index(files[0]).values())
     else:
         _check_parts(folder, [file.name for file in files])
+        if len(files) > 1:
+            notes.append(f"read together as one model: {', '.join(quoted(f.name) for f in files[:3])}{_more(files)}")
     safe = any(name.endswith(".safetensors") for name in taken)
     endings = (".safetensors", ".bin", *_SINGLE) if safe else (".bin",)
     others = [name for name in names if name not in taken and not name.startswith(_TRAINING)]
@@ -73,13 +75,15 @@ def choose(folder: Path) -> Choice:
     return Choice(files, tuple(notes))
 
 
-def _more(names: Sequence[str]) -> str:
+def _more(names: Sequence[object]) -> str:
     return f" and {len(names) - 3} more" if len(names) > 3 else ""
 
 
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
     """Give the key that sorts names as a person does: part 2 before part 10."""
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name))
+    return tuple(
+        (0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name)
+    )
 
 
 def _first_match(folder: Path, names: Sequence[str], patterns: Sequence[str]) -> tuple[Path, ...] | None:

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from heavytail.weights.tensor import Array, Tensor, numpy_dtype
+from heavytail.weights.exclusion import LeftOut, exclude
+from heavytail.weights.tensor import Array, Tensor
 
 __all__ = ["Conv", "Part", "Plan", "plan"]
 
@@ -88,14 +89,16 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
         One plan a tensor, in the same order.
 
     How a checkpoint's shapes are read:
-        * 1-D tensors, scalars and 3-D tensors with one axis longer than 1 are vectors: skipped.
+        * 1-D tensors, scalars and 3-D tensors with one axis longer than 1 are vectors: skipped. So are biases, masks,
+          rotary tables and running statistics, by their names. Quantised weights with scales beside them are
+          unsupported, their scales skipped.
         * 3-D (out, in, k) is a 1-D convolution. If the last two axes both exceed 32 and the first is shorter than
           either, it is a stack of matrices (experts); leading axes of length 1 are dropped.
-        * 4-D and 5-D are convolutions, (out, in, k...) as in torch, or (k..., in, out) as in Keras where only the first
-          axes can be a kernel: 32 wide at most, and where both ends are, the one of odd sides, of equal sides, the
-          smaller one.
-        * (C, 1, k...) with C > 1 is depthwise: C filters, each a matrix of one row, so that its eigenvalues are the
-          squared norms of the filters. Slices of 1 x 1 would say nothing.
+        * 4-D and 5-D are convolutions, (out, in, k...) as in torch, or (k..., in, out) as in Keras where the first axes
+          and not the last can be a kernel, 32 wide at most. Where both can, the kernel is the end of odd sides, of
+          equal sides, where the name has it (torch says 'weight', Keras 'kernel'), the smaller end.
+        * (C, 1, k...) with C > 1 is depthwise, unless it is the first kernel of the model: C filters, each a matrix of
+          one row, so that its eigenvalues are the squared norms of the filters. Slices of 1 x 1 would say nothing.
         * A convolution with at most 4 inputs and an even kernel of at least 8 is a patch embedding: one (out, in x
           positions) matrix, whatever `conv` says. A live module tells by its stride: equal to the kernel.
         * `in_proj_weight`, `qkv`, `c_attn` and the like with one side three times the other are split into q, k and v;
@@ -105,21 +108,22 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
     tensors = tuple(tensors)
     shapes = {tensor.name: tensor.shape for tensor in tensors}
     names = _row_names(tensors)
+    excluded = exclude(tensors)
+    first_kernel = next((t.name for t in tensors if len(t.shape) > 2 and t.name not in excluded), "")
     seen: dict[Any, str] = {}
     plans = []
     for tensor in tensors:
         name = names[tensor.name]
         tied = seen.get((tensor.storage, tensor.shape)) if tensor.storage is not None else None
-        left_out = _left_out(tensor)
+        left_out = excluded.get(tensor.name)
         if tied:
-            left_out = "tied", "skipped", f"tied to '{tied}', which has a row of its own"
+            left_out = LeftOut("tied", "skipped", f"tied to '{tied}', which has a row of its own")
         if left_out:
-            kind, status, reason = left_out
-            plans.append(Plan(tensor, name=name, kind=kind, status=status, reason=reason))
+            plans.append(Plan(tensor, name=name, **left_out._asdict()))
             continue
         if tensor.storage is not None:
             seen[tensor.storage, tensor.shape] = name
-        plans.append(_matrices(tensor, name, shapes, conv))
+        plans.append(_matrices(tensor, name, shapes, conv, first=tensor.name == first_kernel))
     return tuple(plans)
 
 
@@ -130,34 +134,15 @@ def _row_names(tensors: tuple[Tensor, ...]) -> dict[str, str]:
     return {name: brief if name == brief or brief not in all_names else name for name, brief in short.items()}
 
 
-def _left_out(tensor: Tensor) -> tuple[str, str, str] | None:
-    """Say why a tensor has no matrices: a kind, a status and a reason; None if it has some."""
-    shape = tensor.shape
-    if len(shape) < 2 or (len(shape) == 3 and sorted(shape)[1] == 1):
-        return ("vector", "skipped", f"a vector of {tensor.size}") if shape else ("scalar", "skipped", "a scalar")
-    if tensor.size == 0:
-        return "empty", "skipped", f"empty, shape {shape}"
-    if tensor.problem:
-        return "tensor", "unsupported", tensor.problem
-    kind = numpy_dtype(tensor.dtype).kind
-    if kind == "b":
-        return "mask", "skipped", "true or false: a mask, not weights"
-    if tensor.dtype in ("int64", "uint64"):
-        return "index", "skipped", f"{tensor.dtype}: indices, not weights"
-    if kind in "iu":
-        return "integers", "unsupported", f"{tensor.dtype} without scales: the stored integers are not the weights"
-    if kind == "c":
-        return "complex", "unsupported", f"{tensor.dtype}: complex weights are not analysed"
-    if len(shape) > 5:
-        return "tensor", "unsupported", f"{len(shape)} axes, shape {shape}: no known layout"
-    return None
-
-
-def _matrices(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]], conv: Conv) -> Plan:
-    """Plan a tensor that holds matrices."""
+def _matrices(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]], conv: Conv, first: bool) -> Plan:
+    """Plan a tensor that holds matrices; the first kernel of a model is not depthwise."""
     shape = tensor.shape
     if len(shape) == 2:
         return _gates(tensor, name, shapes) or _fused(tensor, name) or _linear(tensor, name)
+    if tensor.hint and tensor.hint.kind == "bilinear":
+        out, rows, columns = shape
+        parts = tuple(_part(f"{name}:{o}", "bilinear", rows, columns, lambda a: a, o) for o in range(out))
+        return Plan(tensor, parts, rows=1)
     if len(shape) == 3 and tensor.hint is None:
         experts, rows, columns = shape
         if experts == 1 and columns > _WIDEST_KERNEL:
@@ -165,7 +150,7 @@ def _matrices(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]], 
         if min(rows, columns) > _WIDEST_KERNEL and experts < min(rows, columns):
             parts = tuple(_part(f"{name}:{e}", "expert", rows, columns, lambda a: a, e) for e in range(experts))
             return Plan(tensor, parts, rows=1)
-    return Plan(tensor, (_convolution(tensor, name, conv),))
+    return Plan(tensor, (_convolution(tensor, name, conv, first),))
 
 
 def _part(name: str, kind: str, rows: int, columns: int, stack: Callable[[Array], Array], block: int = 0) -> Part:
@@ -229,17 +214,18 @@ def _gates(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]]) -> 
     return Plan(tensor, parts, rows=hidden)
 
 
-def _convolution(tensor: Tensor, name: str, conv: Conv) -> Part:
+def _convolution(tensor: Tensor, name: str, conv: Conv, first_kernel: bool) -> Part:
     """Read a tensor of three to five axes as a convolution."""
     hint, shape = tensor.hint, tensor.shape
-    axes = _torch_order(shape) if hint is None else tuple(range(len(shape)))
+    axes = tuple(range(len(shape))) if hint else _torch_order(tensor.name, shape)
     first, inputs, *kernel = (shape[axis] for axis in axes)
     positions = prod(kernel)
     if hint:
         groups, transposed = hint.groups, hint.transposed
         patches = hint.stride == tuple(kernel) and positions > 1 and not transposed
     else:
-        groups, transposed = (first, False) if inputs == 1 < first and positions > 1 else (1, False)
+        depthwise = inputs == 1 < first and positions > 1 and not first_kernel
+        groups, transposed = (first if depthwise else 1), False
         patches = inputs <= 4 and max(kernel) >= 8 and all(k % 2 == 0 for k in kernel) and groups == 1
     rows = first // groups
     depthwise = groups > 1 and rows == inputs == 1
@@ -267,17 +253,21 @@ def _convolution(tensor: Tensor, name: str, conv: Conv) -> Part:
     return Part(name, kind, N, M, groups * positions, slices)
 
 
-def _torch_order(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _torch_order(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Give the axes of a convolution in torch's order (out, in, k...), for a tensor in torch's or in Keras's order."""
     d = len(shape) - 2
     first, last = shape[:d], shape[-d:]
     torch = max(last) <= _WIDEST_KERNEL
     keras = d > 1 and max(first) <= _WIDEST_KERNEL
     if torch and keras:
-        keras = _like_a_kernel(first) > _like_a_kernel(last)
+        keras = (*_like_a_kernel(first), name.endswith("kernel"), -sum(first)) > (
+            *_like_a_kernel(last),
+            name.endswith("weight"),
+            -sum(last),
+        )
     return (d + 1, d, *range(d)) if keras else tuple(range(d + 2))
 
 
-def _like_a_kernel(sides: tuple[int, ...]) -> tuple[bool, bool, int]:
+def _like_a_kernel(sides: tuple[int, ...]) -> tuple[bool, bool]:
     """Rank how much the sides look like a kernel's rather than like numbers of channels."""
-    return all(side % 2 for side in sides), len(set(sides)) == 1, -sum(sides)
+    return all(side % 2 for side in sides), len(set(sides)) == 1

@@ -20,6 +20,7 @@ from heavytail.weights.formats.safetensors import read_safetensors
 from heavytail.weights.formats.sniff import foreign, kind_of, zip_kind
 from heavytail.weights.formats.torch_legacy import read_torch_legacy
 from heavytail.weights.formats.torch_zip import read_torch_zip
+from heavytail.weights.norms import join_norms
 from heavytail.weights.tensor import Source, Tensor
 
 __all__ = ["open_source"]
@@ -51,6 +52,8 @@ def open_source(obj: object) -> Source:
         SourceError: there is no model, it is damaged, or it is of a kind that cannot be read.
     """
     if isinstance(obj, str | PathLike):
+        if not str(obj) or "://" in str(obj):
+            raise SourceError(quoted(obj), "is not a path; this version reads local files and folders")
         path = Path(fspath(obj))
         name, contents = str(obj), _path(path.expanduser())
     elif _is_module(obj):
@@ -64,7 +67,8 @@ def open_source(obj: object) -> Source:
     if not contents.tensors:
         notes = f" ({'; '.join(contents.notes)})" if contents.notes else ""
         raise SourceError(name, f"holds no tensors{notes}")
-    return Source(name, contents.format, contents.files, contents.tensors, contents.notes)
+    tensors, notes = join_norms(contents.tensors)
+    return Source(name, contents.format, contents.files, tensors, (*contents.notes, *notes))
 
 
 def _is_module(obj: object) -> bool:

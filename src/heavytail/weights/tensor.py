@@ -32,7 +32,8 @@ class Hint:
     """What a live module knows of a tensor and a checkpoint does not.
 
     Attributes:
-        kind: the layer's type: "linear", "embedding", "conv1d", "conv2d", "conv3d", "lstm", "gru", "rnn".
+        kind: the layer's type: "linear", "embedding", "conv1d", "conv2d", "conv3d", "lstm", "gru", "rnn",
+            "bilinear".
         groups: number of groups of a convolution.
         transposed: whether a convolution is transposed, so that axis 0 holds the input channels.
         stride: stride of a convolution; equal to the kernel in a patch embedding.

@@ -22,7 +22,8 @@ def plan_weightwatcher(tensors: Iterable[Tensor]) -> tuple[Plan, ...]:
 
     Only names that end in '.weight' count. Two axes make a dense layer, four a convolution: one matrix for each kernel
     position, multiplied by sqrt(1/2), groups ignored. If a convolution has more inputs than outputs, N and M change
-    places once for each kernel position, so that an even number of positions leaves them swapped.
+    places once for each kernel position, so that an even number of positions leaves them swapped; where the channels
+    together are fewer than the sides of the kernel together they are never put in order.
     """
     return tuple(_plan(tensor) for tensor in tensors)
 
@@ -54,14 +55,11 @@ def _plan(tensor: Tensor) -> Plan:
 
 
 def _slices(name: str, shape: tuple[int, ...]) -> Part:
-    channels_first = shape[0] + shape[1] < shape[2] + shape[3]
-    axes = (0, 1, 2, 3) if channels_first else (2, 3, 0, 1)
-    *kernel, a, b = (shape[axis] for axis in axes)
-    N, M = (b, a) if channels_first else (a, b)
-    if N < M and prod(kernel) % 2:
+    N, M, *kernel = shape
+    if N < M and prod(kernel) % 2 and sum(kernel) <= N + M:
         N, M = M, N
 
     def stack(array: NDArray[Any]) -> NDArray[Any]:
-        return array.transpose(axes).reshape(-1, a, b).astype(np.float64) * sqrt(0.5)
+        return array.transpose(2, 3, 0, 1).reshape(-1, *shape[:2]).astype(np.float64) * sqrt(0.5)
 
     return Part(name, "conv2d", N, M, prod(kernel), stack)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from heavytail.errors import SourceError
+from heavytail.errors import SourceError, visible
 
 __all__ = ["one_line", "quoted", "reading"]
 
@@ -38,8 +38,7 @@ def one_line(text: object) -> str:
     if len(line) <= _LONGEST and line.isprintable():
         return line
     line = " ".join(line[: 8 * _LONGEST].split())
-    line = line.encode("utf-8", "backslashreplace").decode("utf-8")
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    line = visible(line)
     return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
 
 

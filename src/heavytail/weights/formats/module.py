@@ -96,6 +96,8 @@ def _hint(owner: Any, name: str) -> Hint | None:
         return Hint("linear")
     if isinstance(owner, nn.Embedding | nn.EmbeddingBag):
         return Hint("embedding")
+    if isinstance(owner, nn.Bilinear):
+        return Hint("bilinear")
     for n in (1, 2, 3):
         if isinstance(owner, (getattr(nn, f"Conv{n}d"), getattr(nn, f"ConvTranspose{n}d"))):
             return Hint(f"conv{n}d", owner.groups, bool(owner.transposed), tuple(owner.stride))

@@ -105,7 +105,7 @@ def find_global(name: str) -> object:
     try:
         return _GLOBALS[name]
     except KeyError:
-        advice = "; save model.state_dict() instead of the model" if name.startswith(("torch.nn.", "__main__.")) else ""
+        advice = "; save the state dict alone" if name.startswith(("torch.nn.", "__main__.")) else ""
         raise Forbidden(
             f"asks for the Python object {quoted(name)}, which is not a tensor, number, string or container; "
             f"nothing was executed{advice}"

@@ -108,4 +108,4 @@ def _text(head: bytes) -> str | None:
 def _onnx(path: Path, head: bytes) -> str | None:
     # A protobuf has no magic number; field 1, the version of ONNX, is a small number.
     looks = head[0] == 0x08 and head[1] < 32 if len(head) > 1 else False
-    return f"is an ONNX file, which {READS}" if looks or path.suffix == ".onnx" else None
+    return f"is an ONNX file or another protobuf, which {READS}" if looks or path.suffix == ".onnx" else None

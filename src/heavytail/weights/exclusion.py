@@ -1,0 +1,78 @@
+"""Which tensors of a source are no weights, and why: vectors, masks, indices, buffers, quantised weights, scales."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from heavytail.weights.tensor import Tensor, numpy_dtype
+
+__all__ = ["LeftOut", "exclude"]
+
+# Tensors that training frameworks store beside the weights.
+_BUFFER = re.compile(r"(^|\.)(bias|(\w+_)?mask|masked_bias|(cos|sin)(_cached)?|inv_freq|running_\w+)$")
+
+# How quantised weights and what they need to become numbers are named, by the ending of the weight's name.
+_QUANTISED = {
+    ".weight": (".weight_scale_inv", ".weight_scale", ".weight_scale_2", ".SCB", ".weight.absmax", ".weight.quant_map"),
+    ".qweight": (".scales", ".qzeros", ".g_idx"),
+    "_blocks": ("_scales",),
+}
+
+
+class LeftOut(NamedTuple):
+    """Why a tensor gives no matrix: the kind, status and reason of its row."""
+
+    kind: str
+    status: str
+    reason: str
+
+
+def exclude(tensors: Iterable[Tensor]) -> dict[str, LeftOut]:
+    """Find the tensors of a source that hold no weight matrix, by their names."""
+    named = {tensor.name: tensor for tensor in tensors}
+    found = {name: why for name, tensor in named.items() if (why := _alone(tensor))}
+    for name, tensor in named.items():
+        for ending, companions in _QUANTISED.items():
+            scales = [other for c in companions if (other := name.removesuffix(ending) + c) in named]
+            if name.endswith(ending) and scales and (ending != ".weight" or _itemsize(tensor) == 1):
+                reason = f"{tensor.dtype} with scales in '{scales[0]}', which this version does not apply"
+                found[name] = LeftOut("quantised", "unsupported", reason)
+                found |= {scale: LeftOut("scale", "skipped", f"belongs to the quantised '{name}'") for scale in scales}
+    return found
+
+
+def _itemsize(tensor: Tensor) -> int:
+    return tensor.nbytes // max(tensor.size, 1)
+
+
+def _alone(tensor: Tensor) -> LeftOut | None:
+    """Say why a tensor by itself holds no matrix; None if it holds some."""
+    shape = tensor.shape
+    if len(shape) < 2 or (len(shape) == 3 and sorted(shape)[1] == 1):
+        return LeftOut("vector", "skipped", f"a vector of {tensor.size}" if shape else "a scalar")
+    if tensor.size == 0:
+        return LeftOut("empty", "skipped", f"empty, shape {shape}")
+    if tensor.problem:
+        return LeftOut("tensor", "unsupported", tensor.problem)
+    if len(shape) > 5:
+        return LeftOut("tensor", "unsupported", f"{len(shape)} axes, shape {shape}: no known layout")
+    return _not_a_weight(tensor)
+
+
+def _not_a_weight(tensor: Tensor) -> LeftOut | None:
+    """Say why the numbers of a tensor are no weights, by its type and its name."""
+    kind = numpy_dtype(tensor.dtype).kind
+    if kind == "b":
+        return LeftOut("mask", "skipped", "true or false: a mask, not weights")
+    if tensor.dtype in ("int64", "uint64"):
+        return LeftOut("index", "skipped", f"{tensor.dtype}: indices, not weights")
+    if tensor.hint is None and _BUFFER.search(tensor.name):
+        return LeftOut("buffer", "skipped", "by its name a bias, a mask or a buffer, not a weight")
+    if kind in "iu":
+        reason = f"{tensor.dtype} without scales: the stored integers are not the weights"
+        return LeftOut("integers", "unsupported", reason)
+    if kind == "c":
+        return LeftOut("complex", "unsupported", f"{tensor.dtype}: complex weights are not analysed")
+    return None
