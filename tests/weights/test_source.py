@@ -160,7 +160,10 @@ def test_a_directory_without_weights_says_what_was_looked_for(tmp_path):
 FOREIGN = {
     "page.onnx": (b"\n<!DOCTYPE html>\n<html>", "looks like an HTML page, not a model"),
     "page.safetensors": (b"<html><body>404</body></html>", "looks like an HTML page, not a model"),
-    "a.onnx": (b"\x08\x08\x12\x07pytorch\x1a\x052.3.1", "is an ONNX file, which this version does not read"),
+    "a.onnx": (
+        b"\x08\x08\x12\x07pytorch\x1a\x052.3.1",
+        "is an ONNX file or another protobuf, which this version does not read",
+    ),
     "a.h5": (b"\x89HDF\r\n\x1a\n" + bytes(50), "is an HDF5 file (Keras .h5), which this version does not read"),
     "a.gguf": (b"GGUF\3\0\0\0" + bytes(50), "it reads safetensors, PyTorch and .npz"),
     "a.tflite": (b"\x1c\0\0\0TFL3" + bytes(50), "is a TensorFlow Lite file"),

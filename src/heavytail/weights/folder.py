@@ -81,9 +81,8 @@ def _more(names: Sequence[object]) -> str:
 
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
     """Give the key that sorts names as a person does: part 2 before part 10."""
-    return tuple(
-        (0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name)
-    )
+    parts = re.split(r"([0-9]+)", name)  # every second part is a number
+    return tuple((0, int(part)) if i % 2 else (1, part) for i, part in enumerate(parts))
 
 
 def _first_match(folder: Path, names: Sequence[str], patterns: Sequence[str]) -> tuple[Path, ...] | None:

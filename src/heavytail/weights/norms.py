@@ -75,7 +75,7 @@ def _blocks(tensor: Tensor, others: tuple[Tensor, ...]) -> Callable[[int], Itera
             return partial(_weight_norm, tensor, magnitude)
         return None
     if (others[0].size, others[1].size) == (rows, prod(tensor.shape[1:])):
-        return partial(_spectral_norm, tensor, *others)
+        return partial(_spectral_norm, tensor, others[0], others[1])
     return None
 
 

@@ -67,8 +67,8 @@ def open_source(obj: object) -> Source:
     if not contents.tensors:
         notes = f" ({'; '.join(contents.notes)})" if contents.notes else ""
         raise SourceError(name, f"holds no tensors{notes}")
-    tensors, notes = join_norms(contents.tensors)
-    return Source(name, contents.format, contents.files, tensors, (*contents.notes, *notes))
+    tensors, joined = join_norms(contents.tensors)
+    return Source(name, contents.format, contents.files, tensors, (*contents.notes, *joined))
 
 
 def _is_module(obj: object) -> bool:
