@@ -1,4 +1,4 @@
-"""heavytail reads the weights of a trained network and says how far each layer is from random."""
+"""heavytail reads the weights of a trained network and gives the spectrum and the tail of every layer."""
 
 from __future__ import annotations
 
