@@ -51,9 +51,8 @@ def cost(plan: Plan, weightwatcher: bool = False) -> Cost:
         n, m, count = part.N, part.M, part.count
         # W^T W by symmetry n m^2, its eigenvalues 4/3 m^3; singular values 2 n m^2 + 2 m^3 (Golub and Van Loan 2013).
         single = 2 * n * m**2 + 2 * m**3 if weightwatcher else n * m**2 + 4 / 3 * m**3
-        if (
-            part.operator
-        ):  # complex, and one matrix for each frequency; a Keras kernel's axes differ, the product hardly
+        if part.operator:
+            # Complex, and one matrix for each frequency; a Keras kernel's axes differ, the product hardly.
             single *= 4
             count *= prod(max(GRID, k) for k in tensor.shape[2:])
         operations += count * single

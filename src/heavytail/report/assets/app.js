@@ -121,8 +121,8 @@ function drawDepthChart() {
   });
   byId("band").hidden = metric !== "alpha";
   byId("depth-caption").textContent = [data.definitions[metric],
-    metric === "alpha" ? "Bars are ± 2 naive standard errors. Random matrices of a few hundred eigenvalues or fewer mostly " +
-      "lie in the band too: it tells trained layers from noise only for large ones." : "",
+    metric === "alpha" ? "Bars are ± 2 naive standard errors. Noise lies in the band too: 98 % of Gaussian matrices of 64 × 64, " +
+      "38 % of 256 × 256, 3 % of 1024 × 1024." : "",
     "An arrow at the edge is a value beyond the axis; a cross at the foot is a layer without a value."].join(" ");
   document.querySelectorAll("#figures button").forEach((button) =>
     button.setAttribute("aria-pressed", button.dataset.metric === metric));
