@@ -165,3 +165,17 @@ def test_an_encrypted_member_is_refused(tmp_path):
     data[at + 8] |= 1
     path.write_bytes(data)
     assert "encrypted" in str(opened(path))
+
+
+def test_a_changed_number_in_a_stored_member_is_noticed(tmp_path):
+    path = tmp_path / "a.npz"
+    W = np.random.default_rng(0).standard_normal((50, 40))
+    np.savez(path, w=W, v=W + 1)
+    data = bytearray(path.read_bytes())
+    at = data.find(W.tobytes()[800:816])
+    data[at] ^= 1
+    path.write_bytes(data)
+    tensors = {t.name: t for t in open_source(path).tensors}
+    with pytest.raises(SourceError, match="checksum"):
+        list(tensors["w"].blocks(7))
+    np.testing.assert_array_equal(np.concatenate(list(tensors["v"].blocks(7))), W + 1)

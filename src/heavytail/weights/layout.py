@@ -163,6 +163,8 @@ def _two_d_kind(tensor: Tensor, name: str) -> str:
     if tensor.hint:
         return tensor.hint.kind
     leaf = name.rsplit(".", 1)[-1].lower()
+    if leaf.startswith("lora_"):
+        return "lora"
     return "embedding" if "embed" in leaf or leaf in ("wte", "wpe") else "linear"
 
 

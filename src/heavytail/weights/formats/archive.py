@@ -64,7 +64,7 @@ def _region(path: Path, file: BinaryIO, info: zipfile.ZipInfo, size: int) -> Pla
     if info.compress_type == zipfile.ZIP_STORED:
         if info.file_size != info.compress_size:
             raise SourceError(path, f"the zip member {name} is stored as it is and states two sizes")
-        return Plain(path, start, info.file_size)
+        return Plain(path, start, info.file_size, info.CRC)
     if info.file_size > info.compress_size * _BEST_RATIO:
         raise SourceError(
             path, f"the zip member {name} states {info.file_size} bytes, more than {info.compress_size} can hold"

@@ -51,17 +51,20 @@ class Plain:
         path: the file.
         start: offset of the first byte in the file.
         size: number of bytes.
+        crc: CRC-32 of the bytes, checked when the last one has been read; None where the container has none.
     """
 
     path: Path
     start: int
     size: int
+    crc: int | None = None
 
     @contextmanager
     def open(self) -> Iterator[Fill]:
         """Open the file; it is closed when the context ends."""
         with reading(self.path, "a tensor"), self.path.open("rb", buffering=0) as file:
-            yield partial(self._fill, file)
+            fill = partial(self._fill, file)
+            yield fill if self.crc is None else _Checking(self, fill).fill
 
     def _fill(self, file: BinaryIO, offset: int, buffer: memoryview) -> None:
         file.seek(self.start + offset)
@@ -71,6 +74,28 @@ class Plain:
             if not count:
                 raise SourceError(self.path, f"ended {len(buffer) - done} bytes early; did the file change?")
             done += count
+
+
+class _Checking:
+    """One pass over plain bytes that checks their sum; what is skipped is read for it."""
+
+    def __init__(self, region: Plain, read: Fill) -> None:
+        self.region, self.read = region, read
+        self.position, self.crc = 0, 0
+
+    def fill(self, offset: int, buffer: memoryview) -> None:
+        if offset < self.position:
+            raise AssertionError("checked bytes are read in ascending order only")
+        while self.position < offset:
+            self._next(memoryview(bytearray(min(offset - self.position, _CHUNK))))
+        self._next(buffer)
+        if self.position == self.region.size and self.crc != self.region.crc:
+            raise SourceError(self.region.path, f"a part has checksum {self.crc:08x}, not the stated one")
+
+    def _next(self, buffer: memoryview) -> None:
+        self.read(self.position, buffer)
+        self.position += len(buffer)
+        self.crc = zlib.crc32(buffer, self.crc)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from heavytail.weights.formats.described import describe
 from heavytail.weights.formats.faults import reading
 from heavytail.weights.formats.objects import Forbidden, find_global, storage_of
 from heavytail.weights.formats.pickles import load_pickle
-from heavytail.weights.formats.ranges import Region, swapped
+from heavytail.weights.formats.ranges import Plain, Region, swapped
 from heavytail.weights.formats.refs import StorageRef, itemsize
 from heavytail.weights.tensor import Tensor
 
@@ -36,6 +37,8 @@ def read_torch_zip(path: Path, regions: Mapping[str, Region]) -> tuple[tuple[Ten
     Raises:
         SourceError: the archive is damaged, or its pickle asks for what is not on the list.
     """
+    # torch can be told to write no checksums (torch.serialization.set_crc32_options), and reads such files.
+    regions = {name: replace(part, crc=None) if isinstance(part, Plain) else part for name, part in regions.items()}
     pickles = [name for name in regions if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(pickles) != 1:
         raise SourceError(path, f"a PyTorch archive has one data.pkl; this one has {len(pickles)}")
