@@ -89,7 +89,8 @@ function buildControls() {
     columns.key = on;
     applyColumns();
   });
-  for (const group of Object.keys(groups)) {
+  const filled = (group) => groups[group].some((column) => data.columns[column] !== null);
+  for (const group of Object.keys(groups).filter(filled)) {
     chip(byId("groups"), "checkbox", "group", group, false, (on) => {
       columns.groups[on ? "add" : "delete"](group);
       applyColumns();

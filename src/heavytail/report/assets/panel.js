@@ -38,7 +38,7 @@ function createPanel(host, { groups, definitions, value, curves, findings, neigh
     const [tail, count] = ["num_pl_spikes", "num_evals"].map((column) => show(column, get(column)));
     const number = ` = ${withError(get("alpha"), get("sigma"))}`;
     return [make("p", { class: "alpha" }, make("span", { class: "math" }, "α"), number,
-      make("small", {}, `${tail} of ${count} eigenvalues in the tail, ± two naive standard errors`))];
+      make("small", {}, `± 2σ, naive; ${tail} of ${count} eigenvalues in the tail`))];
   }
 
   function remarks(row) {
