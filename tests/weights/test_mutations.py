@@ -1,6 +1,7 @@
-"""Real files, changed at random: nothing but one clear line, or tensors that can be read."""
+"""Real files, changed at random: nothing but one clear line, or a table whose failed rows say why."""
 
 import os
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from models import model, shared
 from weights.cases import opened
 
+import heavytail as ht
 from heavytail.errors import SourceError
 
 QUICK, MANY = 60, 2000
@@ -58,7 +60,12 @@ def torture(name, folder, examples):
     @given(edits)
     def run(changes):
         path.write_bytes(edited(data, changes))
-        outcomes["refused" if isinstance(opened(path), SourceError) else "read"] += 1
+        if isinstance(opened(path), SourceError):
+            outcomes["refused"] += 1
+            return
+        outcomes["read"] += 1
+        for row in ht.analyze(path, jobs=1).rows:
+            assert row.status != "failed" or re.search("NaN|infinite|squares", row.reason), row.reason
 
     run()
     return outcomes
