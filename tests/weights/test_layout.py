@@ -274,6 +274,12 @@ def test_a_depthwise_kernel_is_one_filter_a_channel_and_not_one_matrix_a_positio
     same_spectrum(stack_of(p, part), unfolded(dense_of_convolution(kernel, shape[0])))
 
 
+def test_a_depthwise_kernel_that_is_named_before_the_stem_is_depthwise():
+    # As in a file sorted by name: 'blocks' stands before 'conv_stem', and the stem takes a colour image.
+    state = {"blocks.0.conv_dw.weight": gaussian(32, 1, 3, 3), "conv_stem.weight": gaussian(32, 3, 3, 3)}
+    assert [p.parts[0].kind for p in planned(state)] == ["depthwise", "conv2d"]
+
+
 @pytest.mark.parametrize("conv", ["slices", "unfold", "operator"])
 @pytest.mark.parametrize("hint", [None, Hint("conv2d", stride=(16, 16))])
 def test_a_patch_embedding_is_one_matrix(conv, hint):

@@ -7,7 +7,7 @@ stand here, each with its rule; a live module settles them by what it knows (`Hi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
@@ -97,8 +97,9 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
         * 4-D and 5-D are convolutions, (out, in, k...) as in torch, or (k..., in, out) as in Keras where the first axes
           and not the last can be a kernel, 32 wide at most. Where both can, the kernel is the end of odd sides, of
           equal sides, where the name has it (torch says 'weight', Keras 'kernel'), the smaller end.
-        * (C, 1, k...) with C > 1 is depthwise, unless it is the first kernel of the model: C filters, each a matrix of
-          one row, so that its eigenvalues are the squared norms of the filters. Slices of 1 x 1 would say nothing.
+        * (C, 1, k...) with C > 1 is depthwise, unless it is the first kernel of a model none of whose kernels has 2 to
+          4 inputs, as a colour image needs: C filters, each a matrix of one row, so that its eigenvalues are the
+          squared norms of the filters. Slices of 1 x 1 would say nothing.
         * A convolution with at most 4 inputs and an even kernel of at least 8 is a patch embedding: one (out, in x
           positions) matrix, whatever `conv` says. A live module tells by its stride: equal to the kernel.
         * `in_proj_weight`, `qkv`, `c_attn` and the like with one side three times the other are split into q, k and v;
@@ -109,7 +110,7 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
     shapes = {tensor.name: tensor.shape for tensor in tensors}
     names = _row_names(tensors)
     excluded = exclude(tensors)
-    first_kernel = next((t.name for t in tensors if len(t.shape) > 2 and t.name not in excluded), "")
+    grey = _grey_kernel([t for t in tensors if len(t.shape) > 2 and t.name not in excluded])
     seen: dict[Any, str] = {}
     plans = []
     for tensor in tensors:
@@ -123,7 +124,7 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
             continue
         if tensor.storage is not None:
             seen[tensor.storage, tensor.shape] = name
-        plans.append(_matrices(tensor, name, shapes, conv, first=tensor.name == first_kernel))
+        plans.append(_matrices(tensor, name, shapes, conv, grey=tensor.name == grey))
     return tuple(plans)
 
 
@@ -134,8 +135,14 @@ def _row_names(tensors: tuple[Tensor, ...]) -> dict[str, str]:
     return {name: brief if name == brief or brief not in all_names else name for name, brief in short.items()}
 
 
-def _matrices(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]], conv: Conv, first: bool) -> Plan:
-    """Plan a tensor that holds matrices; the first kernel of a model is not depthwise."""
+def _grey_kernel(kernels: Sequence[Tensor]) -> str:
+    """Name the kernel whose single input is an image or a signal: the first one, if none has the inputs of a colour."""
+    inputs = [kernel.shape[_torch_order(kernel.name, kernel.shape)[1]] for kernel in kernels]
+    return kernels[0].name if kernels and not any(2 <= n <= 4 for n in inputs) else ""
+
+
+def _matrices(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]], conv: Conv, grey: bool) -> Plan:
+    """Plan a tensor that holds matrices; the kernel on a grey image is not depthwise."""
     shape = tensor.shape
     if len(shape) == 2:
         return _gates(tensor, name, shapes) or _fused(tensor, name) or _linear(tensor, name)
@@ -150,7 +157,7 @@ def _matrices(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]], 
         if min(rows, columns) > _WIDEST_KERNEL and experts < min(rows, columns):
             parts = tuple(_part(f"{name}:{e}", "expert", rows, columns, lambda a: a, e) for e in range(experts))
             return Plan(tensor, parts, rows=1)
-    return Plan(tensor, (_convolution(tensor, name, conv, first),))
+    return Plan(tensor, (_convolution(tensor, name, conv, grey),))
 
 
 def _part(name: str, kind: str, rows: int, columns: int, stack: Callable[[Array], Array], block: int = 0) -> Part:
@@ -216,7 +223,7 @@ def _gates(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]]) -> 
     return Plan(tensor, parts, rows=hidden)
 
 
-def _convolution(tensor: Tensor, name: str, conv: Conv, first_kernel: bool) -> Part:
+def _convolution(tensor: Tensor, name: str, conv: Conv, grey: bool) -> Part:
     """Read a tensor of three to five axes as a convolution."""
     hint, shape = tensor.hint, tensor.shape
     axes = tuple(range(len(shape))) if hint else _torch_order(tensor.name, shape)
@@ -226,7 +233,7 @@ def _convolution(tensor: Tensor, name: str, conv: Conv, first_kernel: bool) -> P
         groups, transposed = hint.groups, hint.transposed
         patches = hint.stride == tuple(kernel) and positions > 1 and not transposed
     else:
-        depthwise = inputs == 1 < first and positions > 1 and not first_kernel
+        depthwise = inputs == 1 < first and positions > 1 and not grey
         groups, transposed = (first if depthwise else 1), False
         patches = inputs <= 4 and max(kernel) >= 8 and all(k % 2 == 0 for k in kernel) and groups == 1
     rows = first // groups
