@@ -77,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     analyze = verbs.add_parser(
         "analyze",
         help="analyse every weight matrix of a model",
-        description="Analyse every weight matrix of a checkpoint: its spectrum, the power law of its tail, its norms.",
+        description="Analyse every weight matrix of a checkpoint: its spectrum, the power law of its tail, its norms, "
+        "and what noise of its shape explains.",
         epilog="Exit codes: 0 done; 2 the request or the source cannot be understood; 3 done in part.",
     )
     analyze.add_argument("source", metavar="SOURCE", help="a file or a directory: safetensors, PyTorch, .npz")
@@ -97,6 +98,17 @@ def _parser() -> argparse.ArgumentParser:
         default="default",
         help="default, or weightwatcher for the numbers of WeightWatcher 0.7.7, flaws included",
     )
+    analyze.add_argument(
+        "--nulls",
+        metavar="N",
+        type=int,
+        default=0,
+        help="compare with N shuffled copies of each matrix: num_traps, rand_distance",
+    )
+    analyze.add_argument(
+        "--vectors", action="store_true", help="measure how localised the singular vectors are (JSON and page)"
+    )
+    analyze.add_argument("--seed", metavar="S", type=int, default=0, help="seed of the shuffles (default: 0)")
     analyze.add_argument("--jobs", metavar="N", type=int, help="threads (default: all processors)")
     analyze.add_argument("--dry-run", action="store_true", help="say what it would take, and read no weights")
     analyze.add_argument("--quiet", action="store_true", help="no table and no progress")
@@ -110,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
 def _analyze(options: argparse.Namespace) -> int:
     from heavytail.analysis import analyze, estimate
 
-    what = {"layers": options.layers, "conv": options.conv, "convention": options.convention}
+    names = ("layers", "conv", "convention", "nulls", "vectors")
+    what = {name: getattr(options, name) for name in names}
     targets = {name: path for name in _FORMATS if (path := getattr(options, name)) is not None}
     if options.dry_run:
         if targets:
@@ -121,7 +134,7 @@ def _analyze(options: argparse.Namespace) -> int:
         return _DONE
     _check_targets(targets)
     with _progress(options.quiet) as progress:
-        report = analyze(options.source, jobs=options.jobs, progress=progress, **what)
+        report = analyze(options.source, seed=options.seed, jobs=options.jobs, progress=progress, **what)
     _write(report, targets)
     if not options.quiet and targets.get("json") != "-":
         from heavytail.terminal import print_report

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import isfinite
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,7 +26,11 @@ _COLUMNS = (
     ("log_spectral_norm", "log λmax"),
     ("stable_rank", "stable rank"),
     ("matrix_rank", "rank"),
+    ("mp_softrank", "soft rank"),
+    ("num_spikes", "spikes"),
 )
+_COUNTS = ("num_spikes", "num_traps")
+_TRAPS = ("num_traps", "traps"), ("rand_distance", "shuffled")
 _WIDE, _NARROW = 130, 3  # width from which all columns are shown, and how many below it
 
 
@@ -33,6 +38,8 @@ def print_report(report: ModelReport, console: Console) -> None:
     """Print one line a matrix, then the averages and what was left out."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     columns = _COLUMNS if console.width >= _WIDE else _COLUMNS[:_NARROW]
+    if report.settings.get("nulls"):
+        columns += _TRAPS
     table.add_column("layer", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     table.add_column("N × M", justify="right", no_wrap=True)
@@ -51,11 +58,20 @@ def print_report(report: ModelReport, console: Console) -> None:
         + "".join(
             f", mean {title} {summary[column]:.3f}"
             for column, title in _COLUMNS
-            if column in summary and isfinite(summary[column])
+            if column not in _COUNTS and column in summary and isfinite(summary[column])
         ).replace(" ± σ", ""),
         highlight=False,
     )
+    if report.noise:
+        console.print(_noise(summary), highlight=False)
     _print_left_out(report.rows, report.source["notes"], console)
+
+
+def _noise(summary: Mapping[str, Any]) -> str:
+    """Say in one line what noise explains of a model."""
+    bulks, others = summary["noise_bulks"], summary["ok"] - summary["noise_bulks"]
+    text = f"{bulks} rows have a bulk of noise, {summary['spiked_rows']} of them spikes beyond it; {others} have none"
+    return text + (f"; {summary['num_traps']} correlation traps" if isfinite(summary["num_traps"]) else "")
 
 
 def print_estimate(estimate: Estimate, rate: float, console: Console) -> None:
@@ -109,6 +125,8 @@ def _cell(row: Row, column: str) -> str:
         return f"{value:.2f} ± {row.sigma:.2f}"
     if column == "matrix_rank":
         return f"{value:.0f}" if row.rank_loss == 0 else f"{value:.0f}/{row.num_evals:.0f}"
+    if column in _COUNTS:
+        return f"{value:.0f}"
     return f"{value:.1f}" if column == "stable_rank" else f"{value:.3f}"
 
 

@@ -151,7 +151,7 @@ def test_a_zoo_of_matrices_has_a_row_each():
     report = ht.analyze(zoo())
     assert [row.status for row in report.rows] == ["ok"] * len(zoo())
     for row in report.rows:
-        assert isnan(row.alpha) == (row.reason != "")
+        assert (isnan(row.alpha) or isnan(row.sigma_mp)) == (row.reason != "")
         assert isnan(row.alpha) or 1 < row.alpha < 1000
 
 
@@ -419,7 +419,7 @@ def test_a_large_embedding_streams_without_a_copy_of_itself():
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert (row.status, row.kind, row.N, row.M) == ("ok", "embedding", 128_256, 64)
-    assert len(reads.log) == 1
+    assert len(reads.log) == 2  # for the spectrum, and for the kurtosis of what turned out to be noise
     assert reads.log[0][1] <= W.nbytes / 100
     assert peak < W.nbytes / 4
     assert row.norm == pytest.approx(np.square(W, dtype=np.float64).sum(), rel=1e-9)

@@ -28,10 +28,10 @@ def spectrum(rng, n=384, alpha=3.0, zeros=0):
         N=2 * n,
         M=n,
         evals=evals,
+        by_matrix=evals[None],
         positive=evals[zeros:],
         floor=1e-12 if zeros else 0.0,
         error=1e-12,
-        sv_min=np.sqrt(evals[:1]),
         method="gram",
     )
 

@@ -8,22 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 
-from heavytail.diagnosis.metrics import diagnose
+from heavytail.diagnosis.layer import Layer, Wanted, diagnose_layer
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.weightwatcher import diagnose_weightwatcher, spectrum_weightwatcher
 from heavytail.errors import HeavytailError
+from heavytail.spectra.entries import Blocks
 from heavytail.spectra.exact import BLOCK, LARGE, block_rows, pool, spectrum_of_rows, spectrum_of_stack
 from heavytail.spectra.operator import GRID, operator_spectrum
-from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.layout import Part, Plan
-from heavytail.weights.tensor import Array
+from heavytail.weights.tensor import Array, Tensor
 
-__all__ = ["Cost", "Result", "cost", "run_all"]
+__all__ = ["Cost", "cost", "run_all"]
 
 _STREAM = 16 << 20  # a tall matrix of more bytes is read in blocks of rows
 _TINY = 5e6  # matrices of fewer operations go one after another: handing them to threads costs more than it gains
-
-Result = tuple[Row, Spectrum | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +39,8 @@ class Cost:
     memory: int
 
 
-def cost(plan: Plan, weightwatcher: bool = False) -> Cost:
-    """Work out what a job takes, from shapes alone."""
+def cost(plan: Plan, wanted: Wanted | None = None) -> Cost:
+    """Work out what a job takes, from shapes alone; WeightWatcher's numbers where nothing is wanted of ours."""
     tensor = plan.tensor
     if not plan.parts:
         return Cost(0.0, 0, 0)
@@ -50,7 +48,10 @@ def cost(plan: Plan, weightwatcher: bool = False) -> Cost:
     for part in plan.parts:
         n, m, count = part.N, part.M, part.count
         # W^T W by symmetry n m^2, its eigenvalues 4/3 m^3; singular values 2 n m^2 + 2 m^3 (Golub and Van Loan 2013).
-        single = 2 * n * m**2 + 2 * m**3 if weightwatcher else n * m**2 + 4 / 3 * m**3
+        single = 2 * n * m**2 + 2 * m**3 if wanted is None else n * m**2 + 4 / 3 * m**3
+        if wanted:  # a copy costs what the matrix does; vectors are some six times an eigenvalue problem's values
+            single *= 1 + wanted.nulls
+            single += wanted.vectors * (2 * n * m**2 + 9 * m**3)
         if part.operator:
             # Complex, and one matrix for each frequency; a Keras kernel's axes differ, the product hardly.
             single *= 4
@@ -58,6 +59,8 @@ def cost(plan: Plan, weightwatcher: bool = False) -> Cost:
         operations += count * single
         alone = count == 1 and (m >= LARGE or n > 4 * BLOCK)
         memory = max(memory, 8 * m * (m + block_rows(m)) if alone else 8 * count * (n * m + m * m))
+        if wanted and (wanted.nulls or wanted.vectors):  # one matrix whole, and what is computed of its entries
+            memory += 8 * 4 * n * m
     if _streams(plan):
         held = block_rows(tensor.shape[1]) * tensor.nbytes // tensor.shape[0]
     else:
@@ -66,8 +69,12 @@ def cost(plan: Plan, weightwatcher: bool = False) -> Cost:
 
 
 def run_all(
-    plans: Sequence[Plan], costs: Sequence[Cost], jobs: int, weightwatcher: bool, progress: Callable[[str, float], None]
-) -> list[list[Result]]:
+    plans: Sequence[Plan],
+    costs: Sequence[Cost],
+    jobs: int,
+    wanted: Wanted | None,
+    progress: Callable[[str, float], None],
+) -> list[list[Layer]]:
     """Run all jobs and give their results in the order of the plans.
 
     Small matrices go through a pool of `jobs` threads with one BLAS thread each, so that they share the processors
@@ -78,19 +85,19 @@ def run_all(
         plans: the jobs.
         costs: what each of them takes.
         jobs: number of threads.
-        weightwatcher: whether to compute as WeightWatcher does.
+        wanted: what is asked for; None to compute as WeightWatcher does.
         progress: called with the name of each finished tensor and its operations.
     """
     from threadpoolctl import threadpool_limits
 
-    results: list[list[Result]] = [[] for _ in plans]
+    results: list[list[Layer]] = [[] for _ in plans]
     operations = [cost.operations for cost in costs]
     large = [i for i, p in enumerate(plans) if any(part.M >= LARGE for part in p.parts)]
     small = sorted(set(range(len(plans))) - set(large), key=lambda i: -operations[i])
 
     def run(indices: list[int]) -> list[int]:
         for i in indices:
-            results[i] = _run(plans[i], weightwatcher)
+            results[i] = _run(plans[i], wanted)
         return indices
 
     def finished(indices: list[int]) -> None:
@@ -128,22 +135,19 @@ def _tasks(indices: Sequence[int], operations: Sequence[float]) -> list[list[int
     return [[i] for i in indices if operations[i] >= _TINY] + ([tiny] if tiny else [])
 
 
-def _run(plan: Plan, weightwatcher: bool) -> list[Result]:
+def _run(plan: Plan, wanted: Wanted | None) -> list[Layer]:
     """Compute the rows of one tensor; whatever goes wrong is a row that says so."""
     dtype = plan.tensor.dtype
     if not plan.parts:
-        row = Row(name=plan.name, kind=plan.kind, dtype=dtype, status=plan.status, reason=plan.reason)
-        return [(row, None)]
-    diagnose_ = diagnose_weightwatcher if weightwatcher else diagnose
-    spectra = _spectra(plan, weightwatcher)
-    results: list[Result] = []
+        return [Layer(Row(name=plan.name, kind=plan.kind, dtype=dtype, status=plan.status, reason=plan.reason))]
+    computations = _by_weightwatcher(plan) if wanted is None else _computations(plan, wanted)
+    layers: list[Layer] = []
     for part in plan.parts:
         try:
-            spectrum = next(spectra)()
-            results.append((diagnose_(spectrum, name=part.name, kind=part.kind, dtype=dtype), spectrum))
+            layers.append(next(computations)())
         except Exception as error:  # one bad layer never ends a run
-            results.append((_failed(part, dtype, error), None))
-    return results
+            layers.append(Layer(_failed(part, dtype, error)))
+    return layers
 
 
 def _failed(part: Part, dtype: str, error: Exception) -> Row:
@@ -180,31 +184,47 @@ def _streams(plan: Plan) -> bool:
     )
 
 
-def _spectra(plan: Plan, weightwatcher: bool) -> Iterator[Callable[[], Spectrum]]:
-    """Give, one after another, the computations of the parts' spectra; the tensor is read once, on the way."""
-    tensor, dtype = plan.tensor, plan.tensor.dtype
-    if weightwatcher:
-        array = tensor.read()
-        for part in plan.parts:
-            yield partial(_as_weightwatcher, part, array)
-    elif _streams(plan):
-        rows, columns = tensor.shape
-        yield lambda: spectrum_of_rows(tensor.blocks, rows, columns, dtype)
-    else:
-        blocks = enumerate(tensor.blocks(plan.rows or tensor.shape[0]))
-        index, block = next(blocks)
-        for part in plan.parts:
-            while index < part.block:
-                index, block = next(blocks)
-            yield partial(_of_part, part, block, dtype)
+def _computations(plan: Plan, wanted: Wanted) -> Iterator[Callable[[], Layer]]:
+    """Give, one after another, the computations of the parts; the tensor is read once, on the way."""
+    tensor = plan.tensor
+    if _streams(plan):
+        yield partial(_streamed, plan.parts[0], tensor, wanted)
+        return
+    blocks = enumerate(tensor.blocks(plan.rows or tensor.shape[0]))
+    index, block = next(blocks)
+    for part in plan.parts:
+        while index < part.block:
+            index, block = next(blocks)
+        yield partial(_of_part, part, block, tensor.dtype, wanted)
 
 
-def _as_weightwatcher(part: Part, array: Array) -> Spectrum:
-    return spectrum_weightwatcher(part.stack(array), part.N, part.M)
+def _by_weightwatcher(plan: Plan) -> Iterator[Callable[[], Layer]]:
+    array = plan.tensor.read()
+    for part in plan.parts:
+        yield partial(_as_weightwatcher, part, array, plan.tensor.dtype)
 
 
-def _of_part(part: Part, array: Array, dtype: str) -> Spectrum:
+def _as_weightwatcher(part: Part, array: Array, dtype: str) -> Layer:
+    spectrum = spectrum_weightwatcher(part.stack(array), part.N, part.M)
+    return Layer(diagnose_weightwatcher(spectrum, name=part.name, kind=part.kind, dtype=dtype), spectrum)
+
+
+def _streamed(part: Part, tensor: Tensor, wanted: Wanted) -> Layer:
+    rows, columns = tensor.shape
+    spectrum = spectrum_of_rows(tensor.blocks, rows, columns, tensor.dtype)
+    return diagnose_layer(spectrum, [tensor.blocks], wanted, name=part.name, kind=part.kind, dtype=tensor.dtype)
+
+
+def _of_part(part: Part, array: Array, dtype: str, wanted: Wanted) -> Layer:
     stack = part.stack(array)
     if part.operator:
-        return pool([operator_spectrum(kernel, dtype) for kernel in stack])
-    return spectrum_of_stack(stack, dtype)
+        spectrum, matrices = pool([operator_spectrum(kernel, dtype) for kernel in stack]), []
+    else:
+        spectrum, matrices = spectrum_of_stack(stack, dtype), [_rows(matrix) for matrix in stack]
+    return diagnose_layer(spectrum, matrices, wanted, name=part.name, kind=part.kind, dtype=dtype)
+
+
+def _rows(matrix: Array) -> Blocks:
+    """Give a matrix as one that is read in blocks of rows, its larger dimension first."""
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+    return lambda r: (tall[i : i + r] for i in range(0, len(tall), r))

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
 from heavytail.analysis.jobs import Cost, cost, run_all
+from heavytail.diagnosis.layer import Wanted
 from heavytail.errors import RequestError
 from heavytail.report.model_report import ModelReport, summarise
 from heavytail.weights.folder import natural
@@ -43,6 +44,9 @@ def analyze(
     layers: str | Iterable[str] | None = None,
     conv: Conv = "slices",
     convention: Convention = "default",
+    nulls: int = 0,
+    vectors: bool = False,
+    seed: int = 0,
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> ModelReport:
@@ -53,6 +57,9 @@ def analyze(
         layers: glob patterns; a matrix is analysed if its name, or its tensor's, matches one of them.
         conv: how a convolution becomes matrices: "slices", "unfold" or "operator" (see `weights.layout.plan`).
         convention: "default", or "weightwatcher" for the numbers of WeightWatcher 0.7.7 with its flaws, for comparison.
+        nulls: number of shuffled copies of each matrix to compare with, for the columns num_traps and rand_distance.
+        vectors: whether to measure how localised the singular vectors are.
+        seed: of the shuffles.
         jobs: number of threads; all processors of the process by default. The numbers do not depend on it beyond
             rounding.
         progress: called as progress(tensor name, operations done, operations in all) when a tensor is finished.
@@ -76,7 +83,10 @@ def analyze(
     """
     from heavytail import __version__
 
-    planned = estimate(source, layers, conv, convention)
+    for what, value in (("nulls", nulls), ("seed", seed)):
+        if not isinstance(value, int) or value < 0:
+            raise RequestError(f"{what} is {value!r}; it must be a whole number of at least 0")
+    planned = estimate(source, layers, conv, convention, nulls, vectors)
     threads = _threads(jobs)
     total = sum(c.operations for c in planned.costs)
     done = 0.0
@@ -87,9 +97,11 @@ def analyze(
         if progress:
             progress(name, done, total)
 
-    finished = run_all(planned.plans, planned.costs, threads, convention == "weightwatcher", advance)
-    results = [result for job in finished for result in job]
-    rows = tuple(row for row, _ in results)
+    wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, seed)
+    finished = run_all(planned.plans, planned.costs, threads, wanted, advance)
+    found = [layer for job in finished for layer in job]
+    rows = tuple(layer.row for layer in found)
+    noise = {layer.row.name: layer.noise for layer in found if layer.noise is not None}
     opened = planned.source
     return ModelReport(
         source={
@@ -98,16 +110,30 @@ def analyze(
             "files": list(opened.files),
             "notes": list(opened.notes),
         },
-        settings={"layers": _patterns(layers), "conv": conv, "convention": convention},
-        summary=summarise(rows),
+        settings={
+            "layers": _patterns(layers),
+            "conv": conv,
+            "convention": convention,
+            "nulls": nulls,
+            "vectors": vectors,
+            "seed": seed,
+        },
+        summary=summarise(rows, noise),
         rows=rows,
-        spectra={row.name: spectrum for row, spectrum in results if spectrum is not None},
+        spectra={layer.row.name: layer.spectrum for layer in found if layer.spectrum is not None},
+        noise=noise,
+        vectors={layer.row.name: layer.vectors for layer in found if layer.vectors},
         version=__version__,
     )
 
 
 def estimate(
-    source: Any, layers: str | Iterable[str] | None = None, conv: Conv = "slices", convention: Convention = "default"
+    source: Any,
+    layers: str | Iterable[str] | None = None,
+    conv: Conv = "slices",
+    convention: Convention = "default",
+    nulls: int = 0,
+    vectors: bool = False,
 ) -> Estimate:
     """Say what `analyze` would do with the same arguments, from the headers alone.
 
@@ -122,6 +148,8 @@ def estimate(
             raise RequestError(f"{what} is {value!r}; it can be {', '.join(known)}")
     if convention == "weightwatcher" and conv != "slices":
         raise RequestError(f"convention 'weightwatcher' reads convolutions as slices; conv is {conv!r}")
+    if convention == "weightwatcher" and (nulls or vectors):
+        raise RequestError("convention 'weightwatcher' has neither nulls nor vectors")
     if layers is not None and not _patterns(layers):
         raise RequestError("layers is empty; leave it out to analyse all of them")
     opened = open_source(source)
@@ -132,7 +160,8 @@ def estimate(
         tensors = tuple(sorted(tensors, key=lambda tensor: natural(tensor.name)))
     plans = plan_weightwatcher(tensors) if weightwatcher else plan(tensors, conv)
     plans = _select(plans, _patterns(layers), opened)
-    return Estimate(opened, plans, tuple(cost(p, weightwatcher) for p in plans))
+    wanted = None if weightwatcher else Wanted(nulls, vectors)
+    return Estimate(opened, plans, tuple(cost(p, wanted) for p in plans))
 
 
 def _threads(jobs: int | None) -> int:

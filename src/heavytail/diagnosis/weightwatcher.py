@@ -53,10 +53,10 @@ def spectrum_weightwatcher(stack: Vector, N: int, M: int) -> Spectrum:
         N=N,
         M=M,
         evals=np.sort(evals, axis=None),
+        by_matrix=evals,
         positive=np.sort(evals[s > s[:, -1:] * N * _EPS]),
         floor=_CUT,
         error=float(svd_error(evals, N).max()),
-        sv_min=s[:, 0],
         method="svd",
     )
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from math import isfinite
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heavytail.diagnosis.noise import LEVEL, Noise
 from heavytail.diagnosis.row import COLUMNS, SCHEMA_VERSION, Row
+from heavytail.diagnosis.vectors import Localisation
 from heavytail.diagnosis.weightwatcher import DETAILS, details
 from heavytail.errors import RequestError
 from heavytail.spectra.spectrum import Spectrum
@@ -23,14 +25,20 @@ __all__ = ["STATUSES", "ModelReport", "summarise"]
 
 STATUSES = ("ok", "skipped", "unsupported", "failed")
 
+_BY_LAYER = ("layers", "noise", "vectors")
 _AVERAGED = (
     *("log_norm", "log_spectral_norm", "stable_rank", "entropy"),
-    *("alpha", "alpha_hill", "alpha_weighted", "log_alpha_norm"),
+    *("alpha", "alpha_hill", "alpha_weighted", "log_alpha_norm", "mp_softrank"),
 )
 
 
-def summarise(rows: Iterable[Row]) -> dict[str, float | int]:
-    """Count the rows of each status, and average the columns over the ok rows where they are not missing."""
+def summarise(rows: Iterable[Row], noise: Mapping[str, Noise] | None = None) -> dict[str, float | int]:
+    """Count the rows of each status, and average the columns over the ok rows where they are not missing.
+
+    Args:
+        rows: the rows of a model.
+        noise: their noise, by name, for the number of rows with spikes at a false discovery rate of `LEVEL`.
+    """
     rows = tuple(rows)
     ok = [row for row in rows if row.status == "ok"]
     counts: dict[str, float | int] = {status: sum(row.status == status for row in rows) for status in STATUSES}
@@ -39,7 +47,21 @@ def summarise(rows: Iterable[Row]) -> dict[str, float | int]:
     for column in _AVERAGED:
         values = [value for row in ok if isfinite(value := getattr(row, column))]
         counts[column] = sum(values) / len(values) if values else float("nan")
-    return counts
+    return counts | _noise_counts(ok, noise or {})
+
+
+def _noise_counts(rows: list[Row], noise: Mapping[str, Noise]) -> dict[str, float | int]:
+    bulky = [row for row in rows if isfinite(row.num_spikes)]
+    trapped = [row.num_traps for row in rows if isfinite(row.num_traps)]
+    p_values = sorted(noise[row.name].p_value for row in bulky if row.name in noise)
+    # Benjamini and Hochberg (1995); scipy.stats has it, and takes longer to import than many a model to analyse.
+    passing = [i for i, p in enumerate(p_values, 1) if p <= LEVEL * i / len(p_values)]
+    return {
+        "noise_bulks": len(bulky),
+        "num_spikes": int(sum(row.num_spikes for row in bulky)),
+        "spiked_rows": max(passing, default=0),
+        "num_traps": int(sum(trapped)) if trapped else float("nan"),
+    }
 
 
 @dataclass(frozen=True)
@@ -50,10 +72,14 @@ class ModelReport:
         source: what was read: its name, format, files and notes on what was left out.
         settings: the options that shaped the numbers.
         summary: how many rows there are of each status, how many parameters and tail fits, and averages over the ok
-            rows. `parameters` counts the entries of the matrices, as an operator those of all its frequencies.
+            rows. `parameters` counts the entries of the matrices, as an operator those of all its frequencies;
+            `noise_bulks` the rows that have a bulk of noise, `num_spikes` the spikes of all of them, `spiked_rows` those
+            with spikes at a false discovery rate of 1 % over the model, `num_traps` the traps of all rows.
         rows: one `Row` a matrix or left-out tensor, in the order of the source.
         spectra: the `Spectrum` of every ok row, by the row's name.
         version: version of heavytail that made the report.
+        noise: the `Noise` of every ok row, by the row's name: intervals, p-values and what carries the traps.
+        vectors: how localised the singular vectors of each row are, by the row's name, where asked for.
     """
 
     source: Mapping[str, Any]
@@ -62,6 +88,8 @@ class ModelReport:
     rows: tuple[Row, ...]
     spectra: Mapping[str, Spectrum]
     version: str
+    noise: Mapping[str, Noise] = field(default_factory=dict)
+    vectors: Mapping[str, tuple[Localisation, ...]] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -98,22 +126,29 @@ class ModelReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Give the report as plain values, a missing number as None."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "heavytail": self.version,
-            "source": dict(self.source),
-            "settings": dict(self.settings),
-            "summary": _plain(self.summary),
-            "layers": [_plain(row.as_dict()) for row in self.rows],
-        }
+        plain: dict[str, Any] = _plain(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "heavytail": self.version,
+                "source": self.source,
+                "settings": self.settings,
+                "summary": self.summary,
+                "layers": [row.as_dict() for row in self.rows],
+                "noise": {name: noise.as_dict() for name, noise in self.noise.items()},
+            }
+        )
+        if self.vectors:
+            plain["vectors"] = _plain({name: [asdict(one) for one in found] for name, found in self.vectors.items()})
+        return plain
 
     def to_json(self, path: str | PathLike[str] | None = None) -> str:
         """Give the report as JSON text, one layer a line, and write it to `path` if one is given."""
-        head = self.as_dict()
-        layers = ",\n".join("    " + json.dumps(layer, allow_nan=False) for layer in head.pop("layers"))
-        text = (
-            json.dumps(head, indent=2, allow_nan=False).removesuffix("\n}") + f',\n  "layers": [\n{layers}\n  ]\n}}\n'
-        )
+        parts = self.as_dict()
+        texts = [
+            f"{json.dumps(key)}: {_lines(value) if key in _BY_LAYER else _indented(value)}"
+            for key, value in parts.items()
+        ]
+        text = "{\n  " + ",\n  ".join(texts) + "\n}\n"
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text
@@ -140,5 +175,24 @@ class ModelReport:
         Path(path).write_text(render(self), encoding="utf-8")
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: None if isinstance(value, float) and not isfinite(value) else value for key, value in values.items()}
+def _plain(value: Any) -> Any:
+    """Give a value as JSON knows it: a number that is not finite is None."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _indented(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False).replace("\n", "\n  ")
+
+
+def _lines(value: Any) -> str:
+    """Write a list or a mapping with one item a line."""
+    if isinstance(value, Mapping):
+        items = [f"{json.dumps(key)}: {json.dumps(item, allow_nan=False)}" for key, item in value.items()]
+    else:
+        items = [json.dumps(item, allow_nan=False) for item in value]
+    opening, closing = "{}" if isinstance(value, Mapping) else "[]"
+    return f"{opening}\n    " + ",\n    ".join(items) + f"\n  {closing}" if items else opening + closing

@@ -140,11 +140,11 @@ def pool(spectra: list[Spectrum]) -> Spectrum:
         N=spectra[0].N,
         M=spectra[0].M,
         evals=np.sort(np.concatenate([s.evals for s in spectra])),
+        by_matrix=np.concatenate([s.by_matrix for s in spectra]),
         positive=np.sort(np.concatenate([s.positive for s in spectra])),
         floor=max(s.floor for s in spectra),
         error=max(s.error for s in spectra),
-        sv_min=np.concatenate([s.sv_min for s in spectra]),
-        method="svd" if any(s.method == "svd" for s in spectra) else "gram",
+        method=spectra[0].method if len({s.method for s in spectra}) == 1 else "svd",
     )
 
 
@@ -205,10 +205,10 @@ def _judge(
         N=N,
         M=M,
         evals=pooled,
+        by_matrix=pooled[None] if len(evals) == 1 else evals,
         positive=pooled if above.all() else np.sort(evals[above]),
         floor=float(tolerance.max()) ** 2,
         error=float(error.max()),
-        sv_min=s[:, 0],
         method="svd" if open_.any() else "gram",
     )
 

@@ -18,10 +18,10 @@ class Spectrum:
         N: larger dimension of each matrix.
         M: smaller dimension of each matrix.
         evals: (num_evals,) float64, the eigenvalues of all matrices, ascending, not negative.
+        by_matrix: (num_matrices, M) float64, the same of each matrix, ascending.
         positive: (rank,) float64, those of them that stand above the rounding noise of their own matrix, ascending.
         floor: the highest such noise level of any of the matrices.
         error: bound on the absolute error of any of the eigenvalues.
-        sv_min: (num_matrices,) float64, smallest singular value of each matrix.
         method: how it was computed: "gram" (eigenvalues of W^T W), "svd" (squared singular values of W, of all matrices
             or of some) or "operator" (a convolution's frequencies, whose eigenvalues come in equal pairs).
     """
@@ -29,10 +29,10 @@ class Spectrum:
     N: int
     M: int
     evals: NDArray[np.float64]
+    by_matrix: NDArray[np.float64]
     positive: NDArray[np.float64]
     floor: float
     error: float
-    sv_min: NDArray[np.float64]
     method: str
 
     @property
@@ -43,4 +43,9 @@ class Spectrum:
     @property
     def num_matrices(self) -> int:
         """Number of matrices whose eigenvalues are pooled."""
-        return self.sv_min.size
+        return len(self.by_matrix)
+
+    @property
+    def sv_min(self) -> NDArray[np.float64]:
+        """Smallest singular value of each matrix, shape (num_matrices,)."""
+        return np.sqrt(self.by_matrix[:, 0])

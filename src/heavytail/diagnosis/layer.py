@@ -1,0 +1,92 @@
+"""All that is found of one row: its numbers, its noise, and on request its shuffled copies and its vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import nan
+from zlib import crc32
+
+import numpy as np
+
+from heavytail.diagnosis.metrics import diagnose
+from heavytail.diagnosis.noise import LEVEL, Noise, find_noise
+from heavytail.diagnosis.row import Row
+from heavytail.diagnosis.shuffles import shuffle
+from heavytail.diagnosis.vectors import Localisation, localisation
+from heavytail.spectra.entries import Blocks
+from heavytail.spectra.spectrum import Spectrum
+from heavytail.tails.power_law import MIN_TAIL
+
+__all__ = ["Layer", "Wanted", "diagnose_layer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for beyond the table's cheap columns.
+
+    Attributes:
+        nulls: number of shuffled copies of each matrix.
+        vectors: whether the singular vectors are measured.
+        seed: of the shuffles; a row's own depend on its name too, and on nothing else.
+    """
+
+    nulls: int = 0
+    vectors: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One row and what stands behind it.
+
+    Attributes:
+        row: the row of the table.
+        spectrum: its eigenvalues; None where there are none.
+        noise: the noise under them; None where there are none, or under another convention.
+        vectors: how localised its singular vectors are, where asked for.
+    """
+
+    row: Row
+    spectrum: Spectrum | None = None
+    noise: Noise | None = None
+    vectors: tuple[Localisation, ...] = ()
+
+
+def diagnose_layer(
+    spectrum: Spectrum, matrices: Sequence[Blocks], wanted: Wanted, *, name: str, kind: str, dtype: str
+) -> Layer:
+    """Diagnose a row from its spectrum, and from its matrices where the spectrum alone does not tell.
+
+    Args:
+        spectrum: the row's spectrum.
+        matrices: the matrices it was computed from, N x M each; none where they are a convolution's frequencies.
+        wanted: what is asked for.
+        name: name of the row.
+        kind: what the matrix is.
+        dtype: name of the stored type.
+
+    Example:
+        >>> from heavytail.spectra.exact import spectrum_of_stack
+        >>> W = np.random.default_rng(0).standard_normal((300, 100))
+        >>> spectrum = spectrum_of_stack(W[None], "float64")
+        >>> row = diagnose_layer(spectrum, [lambda r: [W]], Wanted(), name="fc", kind="linear", dtype="float64").row
+        >>> row.num_spikes, 0.99 < row.sigma_mp < 1.01
+        (0, True)
+    """
+    row = diagnose(spectrum, name=name, kind=kind, dtype=dtype)
+    if row.lambda_max == 0:
+        return Layer(row, spectrum)
+    shuffles = None
+    if wanted.nulls and matrices:
+        rng = np.random.default_rng([wanted.seed, crc32(name.encode("utf-8", "surrogateescape"))])
+        shuffles = shuffle(spectrum, matrices, dtype, wanted.nulls, LEVEL, rng)
+    noise = find_noise(spectrum, matrices, shuffles)
+    # What is too narrow for a tail is too narrow for a bulk, and its row says so already.
+    reasons = (row.reason, noise.reason if spectrum.M >= MIN_TAIL else "")
+    row = replace(row, **noise.columns(spectrum), reason="; ".join(filter(None, reasons)))
+    vectors: tuple[Localisation, ...] = ()
+    if wanted.vectors and matrices:
+        threshold = nan if noise.reason else max(bulk.threshold for bulk in noise.bulks)
+        vectors = localisation(matrices, threshold, row.xmin)
+    return Layer(row, spectrum, noise, vectors)

@@ -1,0 +1,208 @@
+"""A published claim, its recomputation, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Check", "Claim", "Outcome", "Row", "Verdict", "within"]
+
+
+class Verdict(StrEnum):
+    """What became of a published number."""
+
+    REPRODUCED = "reproduced"
+    NOT_REPRODUCED = "not reproduced"
+    PUBLISHED_WRONG = "published value wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One published number.
+
+    Attributes:
+        name: name of the measured value it is compared with.
+        published: the number that was published.
+        tolerance: largest difference that counts as agreement, > 0.
+        note: where the number and its tolerance come from.
+        expected: whether agreement is expected. False means that the published number is known to be wrong, for the
+            reason that the claim gives.
+    """
+
+    name: str
+    published: float
+    tolerance: float
+    note: str = ""
+    expected: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a check that nothing or everything would pass."""
+        if not (isfinite(self.published) and isfinite(self.tolerance) and self.tolerance > 0):
+            raise ValueError(
+                f"check {self.name!r} needs a finite published value and a finite tolerance > 0; "
+                f"got {self.published} and {self.tolerance}"
+            )
+
+    def against(self, ours: float) -> Row:
+        """Compare the published number with ours.
+
+        A value of ours that is not finite agrees with nothing, and proves nothing wrong.
+        """
+        difference = ours - self.published
+        agrees = abs(difference) <= self.tolerance
+        if agrees:
+            verdict = Verdict.REPRODUCED
+        elif self.expected or not isfinite(ours):
+            verdict = Verdict.NOT_REPRODUCED
+        else:
+            verdict = Verdict.PUBLISHED_WRONG
+        surprising = verdict is not (Verdict.REPRODUCED if self.expected else Verdict.PUBLISHED_WRONG)
+        return Row(self.name, ours, self.published, difference, self.tolerance, verdict, surprising, self.note)
+
+
+def within(name: str, low: float, high: float, note: str = "", *, expected: bool = True) -> Check:
+    """Give the check of a published range: its middle, with half its width as the tolerance.
+
+    Example:
+        >>> within("alpha", 2, 4).against(3.9).verdict
+        <Verdict.REPRODUCED: 'reproduced'>
+    """
+    return Check(name, (low + high) / 2, (high - low) / 2, note, expected)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A published number beside ours.
+
+    Attributes:
+        name: what was measured.
+        ours: our value; NaN where there is none.
+        published: theirs.
+        difference: ours - published.
+        tolerance: largest difference that counts as agreement.
+        verdict: what became of it.
+        surprising: whether the verdict is another than was expected: an agreement with a number known to be wrong is
+            as surprising as a disagreement with one believed to be right.
+        note: where the published number and its tolerance come from.
+    """
+
+    name: str
+    ours: float
+    published: float
+    difference: float
+    tolerance: float
+    verdict: Verdict
+    surprising: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim of the literature and the computation that checks it.
+
+    Attributes:
+        id: short name, unique in the ledger.
+        title: what it is about.
+        source: paper and figure, notebook or section.
+        what: what is computed.
+        size: sizes and numbers of draws used, and the published ones where they differ.
+        compute: measures the values that the checks name, from a random generator.
+        checks: the published numbers, at least one.
+        seconds: run time that was measured, on one processor.
+        reason: why a published value is wrong, where one is.
+        slow: whether it is left out unless asked for.
+    """
+
+    id: str
+    title: str
+    source: str
+    what: str
+    size: str
+    compute: Callable[[np.random.Generator], Mapping[str, float]]
+    checks: tuple[Check, ...]
+    seconds: float
+    reason: str = ""
+    slow: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a claim that checks nothing, checks twice, or calls a number wrong without a reason."""
+        if not self.checks:
+            raise ValueError(f"claim {self.id} has no checks")
+        if not all(check.expected for check in self.checks) and not self.reason:
+            raise ValueError(f"claim {self.id} calls a published value wrong and gives no reason")
+
+    def run(self, seed: int = 0) -> Outcome:
+        """Recompute the claim; the seed alone decides the result, whatever else is run.
+
+        Raises:
+            ValueError: if the computation did not measure what a check names.
+        """
+        ours = self.compute(np.random.default_rng([seed, *self.id.encode()]))
+        missing = [check.name for check in self.checks if check.name not in ours]
+        if missing:
+            raise ValueError(f"claim {self.id} did not measure {missing[0]!r}; it measured {sorted(ours)}")
+        return Outcome(self, seed, tuple(check.against(float(ours[check.name])) for check in self.checks))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A recomputed claim.
+
+    Attributes:
+        claim: the claim.
+        seed: the seed it was run with.
+        rows: the published numbers beside ours.
+    """
+
+    claim: Claim
+    seed: int
+    rows: tuple[Row, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The claim's verdict: not reproduced if a row is not, else wrong if a published value is, else reproduced."""
+        found = {row.verdict for row in self.rows}
+        for verdict in (Verdict.NOT_REPRODUCED, Verdict.PUBLISHED_WRONG):
+            if verdict in found:
+                return verdict
+        return Verdict.REPRODUCED
+
+    @property
+    def surprising(self) -> bool:
+        """Whether a row came out otherwise than the ledger expects."""
+        return any(row.surprising for row in self.rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the outcome as plain data for JSON; a number that is not finite is None."""
+        claim = self.claim
+        return {
+            "id": claim.id,
+            "title": claim.title,
+            "source": claim.source,
+            "what": claim.what,
+            "size": claim.size,
+            "seconds": claim.seconds,
+            "slow": claim.slow,
+            "seed": self.seed,
+            "verdict": str(self.verdict),
+            "surprising": self.surprising,
+            "reason": claim.reason,
+            "rows": [
+                {
+                    "name": row.name,
+                    "ours": row.ours if isfinite(row.ours) else None,
+                    "published": row.published,
+                    "difference": row.difference if isfinite(row.difference) else None,
+                    "tolerance": row.tolerance,
+                    "verdict": str(row.verdict),
+                    "surprising": row.surprising,
+                    "note": row.note,
+                }
+                for row in self.rows
+            ],
+        }

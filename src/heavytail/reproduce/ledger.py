@@ -1,0 +1,77 @@
+"""The ledger: every claim of the literature that is recomputed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from heavytail.errors import RequestError
+from heavytail.reproduce import extremes, heavy_tails, levy, relations, spectra, theory
+from heavytail.reproduce.claim import Claim, Outcome
+
+__all__ = ["HEADER", "claims", "reproduce", "table"]
+
+_LEDGER = (*spectra.CLAIMS, *heavy_tails.CLAIMS, *relations.CLAIMS, *theory.CLAIMS, *extremes.CLAIMS, *levy.CLAIMS)
+
+HEADER = ("claim", "what", "ours", "published", "difference", "tolerance", "verdict")
+"""Names of the columns of `table`."""
+
+
+def claims() -> tuple[Claim, ...]:
+    """Give all claims, slow ones too.
+
+    Example:
+        >>> claims()[0].id
+        'E2'
+    """
+    return _LEDGER
+
+
+def reproduce(ids: Iterable[str] | None = None, seed: int = 0, *, slow: bool = False) -> tuple[Outcome, ...]:
+    """Recompute claims.
+
+    Args:
+        ids: the claims, in any case of letters, run in the order given; None for all. A claim that is asked for by
+            name runs even if it is slow.
+        seed: it alone decides the result of a claim, whatever else is run.
+        slow: run the slow claims too where `ids` is None.
+
+    Returns:
+        One outcome a claim.
+
+    Raises:
+        RequestError: if there is no such claim.
+
+    Example:
+        >>> [outcome] = reproduce(["F7"])
+        >>> str(outcome.verdict)
+        'published value wrong'
+    """
+    if ids is None:
+        return tuple(claim.run(seed) for claim in _LEDGER if slow or not claim.slow)
+    known = {claim.id.lower(): claim for claim in _LEDGER}
+    wanted = list(ids)
+    unknown = [name for name in wanted if name.lower() not in known]
+    if unknown:
+        raise RequestError(f"no claim {unknown[0]!r}; there are {', '.join(claim.id for claim in _LEDGER)}")
+    return tuple(known[name.lower()].run(seed) for name in wanted)
+
+
+def table(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """Give the rows of outcomes as text, one tuple a published number, in the columns of `HEADER`.
+
+    A verdict that is not the expected one ends with an exclamation mark.
+
+    Example:
+        >>> table(reproduce(["F7"]))[0]
+        ('F7', 'slope at mu = 1.15', '0.492459', '0.5', '-0.00754078', '0.01', 'reproduced')
+    """
+    return [
+        (
+            outcome.claim.id,
+            row.name,
+            *(f"{value:.6g}" for value in (row.ours, row.published, row.difference, row.tolerance)),
+            f"{row.verdict}{' !' if row.surprising else ''}",
+        )
+        for outcome in outcomes
+        for row in outcome.rows
+    ]

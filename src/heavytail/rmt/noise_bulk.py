@@ -1,0 +1,294 @@
+r"""The bulk of noise under a spectrum, and the spikes that stand out of it.
+
+A matrix is taken as W = noise + signal of low rank, its noise independent entries of variance sigma^2. The expected
+number of eigenvalues of W^T W below x is then known to a few hundredths of an eigenvalue, at finite size. With
+x / (sigma^2 N) = 1 + c - 2 sqrt(c) cos(theta), c = M/N and theta from 0 at the lower edge to pi at the upper one,
+
+.. math:: n(x) = M F(x) + \frac{1}{4} - \frac{\theta}{2\pi} + \frac{\kappa}{2\pi} \sin 2\theta
+          - \frac{1}{\pi} \sum_j \arg(\rho_j + e^{i \theta}).
+
+F is the Marchenko-Pastur law; the next two terms are its correction for real matrices (Bai and Silverstein 2004,
+eq. 1.6); kappa is the excess kurtosis of the entries, whose term follows from the self-consistent equation
+z = (1 + u + e u^2)(1 + c u + c e u^2) / u, e = kappa / N, to first order, as does a shift of the upper edge by the
+factor 1 + kappa / sqrt(N M); the last sum is the phase by which a spike of strength s_j pushes the bulk,
+rho_j = (s_threshold / s_j)^2, from the secular equation of Benaych-Georges and Nadakuditi (2012).
+
+Eigenvalues of noise are rigid: they follow n(x) to about one place in the order. So sigma is found by matching orders,
+theirs against n(x), over the lower nine tenths of the bulk, where spikes and the tail hardly reach. Spikes are counted
+as Kritchman and Nadler (2009) do: the largest eigenvalue is held against the Tracy-Widom law of its size, set aside if
+it does not belong, sigma is found anew, and so on until one belongs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, pi, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from heavytail.rmt.marchenko_pastur import MarchenkoPastur
+from heavytail.rmt.tracy_widom import TracyWidom
+
+__all__ = ["MAX_SPIKES", "MIN_SIZE", "NoiseBulk", "expected_count", "fit_noise_bulk"]
+
+MIN_SIZE = 16
+"""Fewest eigenvalues from which a bulk is found."""
+
+MAX_SPIKES = 0.2
+"""Largest share of spikes: beyond it the perturbation is not of low rank, and what is left is not noise."""
+
+MAX_ERROR = 0.2
+"""Largest relative standard error of sigma^2: beyond it the bulk is of another shape, and its edge is unknown."""
+
+_RANGE = 0.9  # share of the bulk, from below, that sigma is found from
+_POSITIONS = 512  # at most so many eigenvalues of it are used: neighbours say the same
+_MODES = 96
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseBulk:
+    """The noise found under a spectrum.
+
+    Attributes:
+        N: larger dimension of the matrix.
+        M: smaller dimension.
+        sigma: standard deviation of the noise's entries.
+        error: relative standard error of sigma^2, from the fluctuations of noise and from the misfit.
+        num_spikes: eigenvalues beyond the noise at the level asked for.
+        p_value: of the largest eigenvalue, under noise alone.
+        misfit: greatest distance between the orders of the bulk's eigenvalues and the expected ones, over their number.
+        allowance: the misfit that 99 of 100 bulks of noise of this size stay under.
+        kurtosis: excess kurtosis of the entries that was allowed for.
+        level: chance that noise alone shows a spike.
+    """
+
+    N: int
+    M: int
+    sigma: float
+    error: float
+    num_spikes: int
+    p_value: float
+    misfit: float
+    allowance: float
+    kurtosis: float
+    level: float
+
+    @property
+    def law(self) -> MarchenkoPastur:
+        """Marchenko-Pastur law of the bulk, for eigenvalues over `scale`."""
+        return MarchenkoPastur((self.N - self.num_spikes) / (self.M - self.num_spikes), self.sigma)
+
+    @property
+    def scale(self) -> int:
+        """What eigenvalues of W^T W are divided by for the law."""
+        return self.N - self.num_spikes
+
+    @property
+    def edge(self) -> float:
+        """Upper edge of the bulk, as an eigenvalue of W^T W."""
+        return float(_edges(self.N, self.M, self.kurtosis, np.array([self.num_spikes]))[0][0]) * self.sigma**2
+
+    @property
+    def threshold(self) -> float:
+        """What the largest eigenvalue of the bulk exceeds with a chance of `level`."""
+        _, location, scale = _edges(self.N, self.M, self.kurtosis, np.array([self.num_spikes]))
+        return float(location[0] + scale[0] * TracyWidom(1).isf(self.level)) * self.sigma**2
+
+    @property
+    def problem(self) -> str:
+        """Why this is not a bulk of noise; empty if it is one."""
+        if self.num_spikes > MAX_SPIKES * self.M:
+            return f"no noise bulk: over {MAX_SPIKES:.0%} lies beyond its edge"
+        if self.error > MAX_ERROR:
+            return f"no noise bulk: the best one misplaces {self.misfit:.0%}"
+        return ""
+
+
+def expected_count(
+    x: ArrayLike, N: int, M: int, sigma: float = 1.0, kurtosis: float = 0.0, spikes: ArrayLike = ()
+) -> Vector:
+    """Give the expected number of eigenvalues of W^T W below x, those of the spikes not counted.
+
+    Args:
+        x: eigenvalues of W^T W, any shape.
+        N: larger dimension of W.
+        M: smaller dimension.
+        sigma: standard deviation of the noise's entries.
+        kurtosis: their excess kurtosis, 0 for Gaussian ones.
+        spikes: (k,) eigenvalues of W^T W beyond the bulk; what is below the edge counts as a spike at the threshold.
+
+    Returns:
+        An array of the shape of x. It is not corrected further within about one eigenvalue of the edges.
+
+    Example:
+        >>> float(expected_count(1e9, 100, 50))
+        50.0
+        >>> float(expected_count(300.0, 100, 50).round(1))  # of the largest eigenvalues' edge 291
+        50.0
+    """
+    spikes = np.asarray(spikes, np.float64)
+    k = spikes.size
+    n, m = N - k, M - k
+    y = np.asarray(x, np.float64) / (sigma**2 * n)
+    law = MarchenkoPastur(n / m)
+    theta = _angle(y, n / m)
+    count = m * law.cdf(y) + np.where(theta > 0, 0.25 - theta / (2 * pi) + kurtosis / (2 * pi) * np.sin(2 * theta), 0)
+    count = np.where(theta == pi, float(m), count)
+    if k:
+        # The phase of a spike far out, theta / pi, is in the law of one row and one column less already.
+        nodes = np.linspace(0, pi, 257)
+        phase = np.angle(_weakness(spikes / (sigma**2 * n), m / n)[:, None] + np.exp(1j * nodes)).sum(axis=0)
+        count = count - np.interp(theta, nodes, (phase - k * nodes) / pi)
+    return np.asarray(count)
+
+
+def fit_noise_bulk(evals: ArrayLike, N: int, M: int, *, kurtosis: float = 0.0, level: float = 0.01) -> NoiseBulk:
+    """Find the noise under a spectrum, and count the spikes beyond it.
+
+    On noise alone the chance of a spike is `level` within its half (independent entries with a fourth moment, M from
+    50, Q up to 16). A spike at 1.2 times the threshold of Baik, Ben Arous and Peche in a 1000 x 500 matrix is found
+    about as often as by a test that knows sigma.
+
+    Args:
+        evals: (M,) eigenvalues of W^T W, ascending.
+        N: larger dimension of W.
+        M: smaller dimension, at least `MIN_SIZE`.
+        kurtosis: excess kurtosis of the entries of the noise, which shifts the edge.
+        level: chance that noise alone shows a spike, in (0, 0.5).
+
+    Returns:
+        The best bulk; its `problem` says why it is none.
+
+    Raises:
+        ValueError: if there are not M ascending positive eigenvalues, M is too small, or N < M.
+
+    Example:
+        >>> W = np.random.default_rng(0).standard_normal((1000, 500))
+        >>> W[:, 0] += 10  # a column that is not noise
+        >>> bulk = fit_noise_bulk(np.linalg.eigvalsh(W.T @ W), 1000, 500)
+        >>> bulk.num_spikes, round(bulk.sigma, 2), round(bulk.edge / 1000, 1)
+        (1, 1.0, 2.9)
+    """
+    evals = _checked(evals, N, M)
+    critical = float(TracyWidom(1).isf(level))
+    order = np.arange(M)
+    _, location, scale = _edges(N, M, kurtosis, order)
+    limits = location + critical * scale  # of the largest eigenvalue left, after that many were set aside
+    descending = evals[::-1]
+    k, p_value = 0, 1.0
+    variance = _start(evals, N, M)
+    while True:
+        variance = _variance(evals, N, M, k, kurtosis, variance)
+        if k == 0:
+            p_value = float(TracyWidom(1).sf((descending[0] / variance - location[0]) / scale[0]))
+        within = np.flatnonzero(descending[k:] <= variance * limits[k:])
+        more = int(within[0]) if within.size else M - k
+        k += more
+        if more == 0 or k > MAX_SPIKES * M:
+            break
+    k = min(k, M - MIN_SIZE // 2)
+    return _judge(evals, N, M, k, variance, p_value, kurtosis, level)
+
+
+def _judge(
+    evals: Vector, N: int, M: int, k: int, variance: float, p_value: float, kurtosis: float, level: float
+) -> NoiseBulk:
+    bulk = evals[: M - k]
+    gap = expected_count(bulk, N, M, sqrt(variance), kurtosis, evals[M - k :]) - np.arange(0.5, M - k)
+    misfit = float(np.abs(gap).max()) / bulk.size
+    allowance = _allowance(bulk.size)
+    # A relative change e of sigma^2 displaces up to e / (pi sqrt(c)) of the eigenvalues.
+    systematic = pi * sqrt((M - k) / (N - k)) * max(0.0, misfit - allowance)
+    statistical = _relative_variance(N - k, M - k) + max(kurtosis, -2.0) / (N * M)
+    return NoiseBulk(
+        N=N,
+        M=M,
+        sigma=sqrt(variance),
+        error=sqrt(max(statistical, 0.0) + systematic**2),
+        num_spikes=k,
+        p_value=p_value,
+        misfit=misfit,
+        allowance=allowance,
+        kurtosis=kurtosis,
+        level=level,
+    )
+
+
+def _checked(evals: ArrayLike, N: int, M: int) -> Vector:
+    x = np.asarray(evals, np.float64)
+    if not N >= M >= MIN_SIZE:
+        raise ValueError(f"N = {N}, M = {M}; a noise bulk needs N >= M >= {MIN_SIZE}")
+    if x.shape != (M,):
+        raise ValueError(f"evals has shape {x.shape}; expected ({M},)")
+    if not (np.diff(x) >= 0).all() or not x[0] >= 0 or not 0 < x[-1] < np.inf:
+        raise ValueError("evals must be ascending, not negative, finite, and not all zero")
+    return x
+
+
+def _edges(N: int, M: int, kurtosis: float, removed: NDArray[np.int64]) -> tuple[Vector, Vector, Vector]:
+    """Give the bulk's edge and the place and scale of its largest eigenvalue for unit noise, some spikes removed."""
+    n, m = (N - removed).astype(np.float64), (M - removed).astype(np.float64)
+    shift = 1 + kurtosis / np.sqrt(n * m)
+    a, b = np.sqrt(n - 0.5), np.sqrt(m - 0.5)
+    return (np.sqrt(n) + np.sqrt(m)) ** 2 * shift, (a + b) ** 2 * shift, (a + b) * np.cbrt(1 / a + 1 / b)
+
+
+def _angle(y: Vector, Q: float) -> Vector:
+    c = 1 / Q
+    return np.asarray(np.arccos(np.clip((1 + c - y) / (2 * sqrt(c)), -1, 1)))
+
+
+def _weakness(y: Vector, c: float) -> Vector:
+    """Give rho = (threshold / strength)^2 of spikes at y, eigenvalues of unit noise over N; 1 at and below the edge."""
+    # y = (1 + s^2)(c + s^2) / s^2 solved for s^2 (Benaych-Georges and Nadakuditi 2012, section 3.1).
+    middle = np.maximum(y - 1 - c, 2 * sqrt(c))
+    return np.asarray(2 * sqrt(c) / (middle + np.sqrt(np.maximum(middle**2 - 4 * c, 0))))
+
+
+def _start(evals: Vector, N: int, M: int) -> float:
+    median = float(np.median(evals))
+    return max(median, float(evals[-1]) * 1e-12) / N / MarchenkoPastur(N / M).median()
+
+
+def _variance(evals: Vector, N: int, M: int, k: int, kurtosis: float, variance: float) -> float:
+    """Match the orders of the lower part of the bulk, k spikes set aside: Gauss-Newton in log sigma^2."""
+    n, m = N - k, M - k
+    upto = max(int(_RANGE * m), 2)
+    index = np.unique(np.linspace(0, upto - 1, min(upto, _POSITIONS)).astype(np.int64))
+    x, spikes = evals[index], evals[m:]
+    for _ in range(60):
+        gap = expected_count(x, N, M, sqrt(variance), kurtosis, spikes) - (index + 0.5)
+        slope = m / pi * sqrt(n / m) * np.sin(_angle(x / (variance * n), n / m))
+        weight = float(slope @ slope)
+        # All eigenvalues outside the support: go to where they are inside.
+        step = float(slope @ gap) / weight if weight > 0 else float(np.sign(gap.sum()))
+        variance *= float(np.exp(np.clip(step, -0.5, 0.5)))
+        if abs(step) < 1e-10:
+            break
+    return variance
+
+
+def _relative_variance(N: int, M: int) -> float:
+    """Variance of log sigma^2 from the fluctuations of Gaussian noise.
+
+    The number of eigenvalues below theta fluctuates by sum_m b_m sin(m theta), b_m independent of variance
+    2 / (pi^2 m): Johansson (1998) for real matrices, integrated by parts.
+    """
+    c = M / N
+    theta = np.linspace(0, pi, 513)
+    density = 2 / pi * np.sin(theta) ** 2 / (1 + c - 2 * sqrt(c) * np.cos(theta) + 1e-300)
+    below = np.cumsum(density) * (theta[1] - theta[0]) <= _RANGE
+    slope = np.sin(theta) / (pi * sqrt(c))
+    weight = np.where(below, slope * density, 0)
+    weight /= (weight * slope).sum()
+    modes = np.arange(1, _MODES + 1)
+    loads = np.sin(np.outer(modes, theta)) @ weight
+    return float((2 / (pi**2 * modes) * loads**2).sum()) / M**2
+
+
+def _allowance(m: int) -> float:
+    """Give the misfit that 99 of 100 bulks of m eigenvalues of noise stay under (benchmarks/noise.py fits it)."""
+    return (0.38 + 0.46 * log(m)) / m
