@@ -1,4 +1,4 @@
-from math import gamma, inf, nan, pi, sqrt
+from math import exp, gamma, inf, lgamma, nan, pi, sqrt
 
 import numpy as np
 import pytest
@@ -100,7 +100,8 @@ def test_far_out_the_density_and_the_mass_are_those_of_the_tail_of_the_entries(l
 def test_near_zero_the_equations_give_the_closed_form(tail_mu):
     # These points are solved; what is nearer takes the closed form. The density differs from it in second order.
     law, half = LevyWigner(tail_mu), tail_mu / 2
-    x = 1e-7 * gamma(2 / tail_mu) / gamma(4 / tail_mu) * (gamma(1 - half) / gamma(1 + half)) ** (1 / tail_mu)
+    ratio = exp((lgamma(2 / tail_mu) - lgamma(6 / tail_mu)) / 2)  # of the first term of the series to its third
+    x = 1e-7 * ratio * (gamma(1 - half) / gamma(1 + half)) ** (1 / tail_mu)
     assert law.pdf(x) == pytest.approx(law.density_at_zero(), rel=1e-11)
     assert law.pdf(x / 1e3) == law.density_at_zero()
     assert law.sf([x, x / 1e3]) == pytest.approx(0.5 - np.array([x, x / 1e3]) * law.density_at_zero(), abs=1e-14)
@@ -193,7 +194,7 @@ def test_the_transform_is_the_integral_of_the_density(law):
     weights = weights * law.pdf(x * size) * size
     for z in (0.3 + 0.4j, -0.5 + 0.5j, 2 + 1j):
         expected = weights @ (1 / (z - x)) + (weights @ (1 / (z + x)) if wigner else 0)
-        assert law.stieltjes(z * size) * size == pytest.approx(expected, rel=1e-4)  # the rule's error at the left end
+        assert law.stieltjes(z * size) * size == pytest.approx(expected, rel=2e-3)  # the rule's error at the left end
 
 
 @given(
@@ -272,6 +273,13 @@ def test_what_was_not_solved_is_an_error_and_not_a_number(monkeypatch):
         LevyWishart(1.5, 2.0).pdf([1.0, 2.0])
 
 
+def test_a_negative_density_is_an_error_and_not_a_number(monkeypatch):
+    newton = levy._newton
+    monkeypatch.setattr(levy, "_newton", lambda *args: newton(*args).conj() if args[-1] < 1e-3 else newton(*args))
+    with pytest.raises(ArithmeticError, match="came out negative"):
+        LevyWigner(1.5).pdf(1.0)
+
+
 @pytest.mark.parametrize(("tail_mu", "Q"), [(1.0, 1), (1.0, 2), (1.4, 2)])
 def test_simulated_covariance_matrices_have_the_law(tail_mu, Q):
     N, draws = 400, 6 * Q
@@ -292,13 +300,22 @@ def test_simulated_symmetric_matrices_have_the_law(tail_mu, distance):
     assert statistic == pytest.approx(distance, abs=0.01)  # two draws of 1600 scatter by that much
 
 
+def quantile_errors(tail_mu, N, draws):
+    """Mean over draws of F(q-quantile of the eigenvalues) - q, for N x N/2 matrices."""
+    q, law = np.linspace(0.1, 0.9, 9), LevyWishart(tail_mu, 2.0)
+    W = [pareto_entries((N, N // 2), tail_mu, seed) for seed in range(draws)]
+    return np.mean([law.cdf(np.quantile(np.linalg.eigvalsh(w.T @ w), q)) - q for w in W], axis=0)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("tail_mu", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize("tail_mu", [0.5, 1.0])
 def test_simulated_rectangular_matrices_have_the_law(tail_mu):
-    q = np.linspace(0.1, 0.9, 9)
-    found = []
-    for seed in range(4):
-        W = pareto_entries((2000, 1000), tail_mu, seed)
-        found.append(LevyWishart(tail_mu, 2.0).cdf(np.quantile(np.linalg.eigvalsh(W.T @ W), q)))
-    print(np.mean(found, axis=0) - q)
-    assert np.abs(np.mean(found, axis=0) - q).max() <= 0.015
+    assert np.abs(quantile_errors(tail_mu, 2000, 4)).max() <= 0.01
+
+
+@pytest.mark.slow
+def test_where_convergence_is_slow_its_known_rate_leads_to_the_law():
+    # Errors fall as N^-(2 / tail_mu - 1), here N^(-1/3); taking the two sizes together removes them.
+    small, large = quantile_errors(1.5, 250, 64), quantile_errors(1.5, 1000, 32)
+    print(small, large, large - (small - large) / (4 ** (1 / 3) - 1))
+    assert np.abs(large - (small - large) / (4 ** (1 / 3) - 1)).max() <= 0.01

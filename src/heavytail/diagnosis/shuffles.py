@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import gammainccinv, gammaincinv, stdtrit
 
 from heavytail.rmt.noise_bulk import MIN_SIZE, fit_noise_bulk
 from heavytail.spectra.entries import Blocks, whole
@@ -28,7 +28,7 @@ from heavytail.spectra.spectrum import Spectrum
 
 __all__ = ["Shuffles", "Trap", "density_distance", "find_carriers", "shuffle"]
 
-_FENCE = 3.0  # quartile distances beyond the quartile: Tukey's outer fence
+_CHANCE = 0.01  # that a delocalised spike alone makes a line stand out
 _LISTED = 100  # at most so many entries are named
 
 Matrix = NDArray[np.float64]
@@ -58,8 +58,8 @@ class Shuffles:
     """What shuffled copies of a row's matrices show.
 
     Attributes:
-        count: number of copies of each matrix.
-        evals: (num_evals,) eigenvalues of the copies, averaged in order of size.
+        count: number of copies of each matrix, its trap rows and columns left out.
+        evals: eigenvalues of the copies, ascending, averaged in order of size.
         num_traps: eigenvalues of the copies beyond their noise edge (the median copy's), and rows and columns that are
             traps; NaN where the entries are so heavy-tailed that the copies have no edge.
         traps: the parts that carry them, the largest first.
@@ -111,28 +111,27 @@ def shuffle(
         (1.0, [('entry', 7, 3)])
     """
     level = 1 - (1 - level) ** (1 / len(matrices))
-    copies = np.empty((count, len(matrices), spectrum.M))
     beyond = np.zeros((count, len(matrices)))
     p_values = np.ones((count, len(matrices)))
+    copies: list[Matrix] = []
     traps: list[Trap] = []
-    hidden = 0
     for i, rows in enumerate(matrices):
         W = whole(rows)
-        carriers, scattered, kurtosis = find_carriers(W, i)
+        carriers, kurtosis = find_carriers(W, i)
         traps += carriers
-        hidden += scattered
+        W = np.delete(W, [trap.row for trap in carriers if trap.row is not None and trap.column is None], axis=0)
+        W = np.delete(W, [trap.column for trap in carriers if trap.column is not None and trap.row is None], axis=1)
         flat = W.ravel() if dtype == "float64" else W.astype(np.float32).ravel()
         for j in range(count):
             rng.shuffle(flat)
-            evals = spectrum_of_stack(flat.reshape(W.shape)[None], dtype).evals
-            copies[j, i] = evals
-            beyond[j, i], p_values[j, i] = _beyond(evals, W.shape, kurtosis, level)
+            copies.append(spectrum_of_stack(flat.reshape(W.shape)[None], dtype).evals)
+            beyond[j, i], p_values[j, i] = _beyond(copies[-1], W.shape, kurtosis, level)
     lines = sum(trap.kind != "entry" for trap in traps)
-    pooled = np.sort(copies.reshape(count, -1), axis=1)
+    pooled = np.sort(np.stack([np.concatenate(copies[j::count]) for j in range(count)]), axis=1)
     return Shuffles(
         count=count,
         evals=pooled.mean(axis=0),
-        num_traps=lines + max(0.0, float(np.median(beyond.sum(axis=1))) - hidden),
+        num_traps=lines + float(np.median(beyond.sum(axis=1))),
         traps=tuple(sorted(traps, key=lambda trap: -trap.excess)[:_LISTED]),
         p_edge=float(np.median(1 - (1 - p_values.min(axis=1)) ** len(matrices))),
         p_largest=float((1 + (pooled[:, -1] >= spectrum.evals[-1]).sum()) / (1 + count)),
@@ -142,14 +141,14 @@ def shuffle(
 
 def _beyond(evals: Matrix, shape: tuple[int, ...], kurtosis: float, level: float) -> tuple[float, float]:
     """Count the eigenvalues beyond the noise edge; NaN where there is none."""
-    N, M = shape
+    N, M = max(shape), min(shape)
     if M < MIN_SIZE or evals[-1] == 0:
         return nan, nan
     bulk = fit_noise_bulk(evals, N, M, kurtosis=kurtosis, level=level)
     return (nan if bulk.problem else float(bulk.num_spikes)), bulk.p_value
 
 
-def find_carriers(W: Matrix, index: int = 0) -> tuple[list[Trap], int, float]:
+def find_carriers(W: Matrix, index: int = 0) -> tuple[list[Trap], float]:
     """Find the entries, rows and columns that are beyond their threshold by themselves.
 
     Args:
@@ -157,12 +156,13 @@ def find_carriers(W: Matrix, index: int = 0) -> tuple[list[Trap], int, float]:
         index: which matrix of its row it is.
 
     Returns:
-        The traps; how many entries beyond the threshold stand in trap rows and columns, which count as one each; and
-        the excess kurtosis of the entries below it.
+        The traps, those entries left out that stand in a row or a column that is one, and the excess kurtosis of the
+        entries that are none.
     """
     N, M = W.shape
     squares = np.square(W)
-    small, variance = np.ones(W.shape, bool), float(squares.mean())
+    small = rest = np.ones(W.shape, bool)
+    variance = float(squares.mean())
     rows = columns = np.zeros(0, np.intp)
     by_row, by_column = squares.mean(axis=1), squares.mean(axis=0)
     for _ in range(3):  # what is too heavy must not count in what it is measured by
@@ -174,7 +174,7 @@ def find_carriers(W: Matrix, index: int = 0) -> tuple[list[Trap], int, float]:
         if not rest.any():
             break
         variance = float(squares[rest].mean())
-    kept = squares[small]
+    kept = squares[rest]
     kurtosis = float(kept @ kept) * kept.size / float(kept.sum()) ** 2 - 3 if kept.any() else 0.0
     alone = ~small
     alone[rows], alone[:, columns] = False, False
@@ -182,7 +182,7 @@ def find_carriers(W: Matrix, index: int = 0) -> tuple[list[Trap], int, float]:
     traps += [Trap("column", index, None, int(c), _excess(by_column[c], variance, M / N)) for c in columns]
     for r, c in zip(*np.nonzero(alone), strict=True):
         traps.append(Trap("entry", index, int(r), int(c), sqrt(squares[r, c] / variance) / (N * M) ** 0.25))
-    return traps, int((~small).sum() - alone.sum()), kurtosis
+    return traps, kurtosis
 
 
 def _mean_squares(squares: Matrix, small: NDArray[np.bool_], axis: int) -> Matrix:
@@ -190,14 +190,20 @@ def _mean_squares(squares: Matrix, small: NDArray[np.bool_], axis: int) -> Matri
     count = small.sum(axis=axis)
     total = np.where(small, squares, 0).sum(axis=axis)
     most = 2 * count < squares.shape[axis]
-    return np.where(most, squares.mean(axis=axis), total / np.maximum(count, 1))
+    return np.asarray(np.where(most, squares.mean(axis=axis), total / np.maximum(count, 1)))
 
 
 def _heavy(mean_squares: Matrix, variance: float, ratio: float) -> NDArray[np.intp]:
-    """Give the lines beyond their threshold that also stand out among their like."""
-    logs = np.log(np.maximum(mean_squares, 1e-300))
-    lower, upper = np.quantile(logs, [0.25, 0.75])
-    heavy = (mean_squares > variance * (1 + sqrt(ratio))) & (logs > upper + _FENCE * (upper - lower))
+    """Give the lines beyond their threshold that also stand out among their like.
+
+    A spike spread over all lines makes some heavier than others: their mean squares follow a constant plus chi-squared
+    of one degree of freedom, or less unequal ones. A line must be farther out, in distances of quartiles, than the
+    heaviest of so many is likely to be.
+    """
+    lower, upper = np.quantile(mean_squares, [0.25, 0.75])
+    first, third = 2 * gammaincinv(0.5, np.array([0.25, 0.75]))
+    farthest = (2 * gammainccinv(0.5, _CHANCE / mean_squares.size) - first) / (third - first)
+    heavy = (mean_squares > variance * (1 + sqrt(ratio))) & (mean_squares - lower > farthest * (upper - lower))
     return np.flatnonzero(heavy)
 
 
@@ -236,7 +242,7 @@ def density_distance(x: Matrix, y: Matrix) -> float:
         (0.0, 1.0)
     """
     both = np.sort(np.concatenate([x, y]))
-    bins = int(np.clip(2 * x.size**0.4, 4, 64))
+    bins = 2 * int(np.clip(x.size**0.4, 2, 32))  # even, so that samples that do not overlap share no bin
     inner = np.unique(both[np.linspace(0, both.size - 1, bins + 1).astype(np.intp)[1:-1]])
     p = np.bincount(np.searchsorted(inner, x, side="left"), minlength=inner.size + 1) / x.size
     q = np.bincount(np.searchsorted(inner, y, side="left"), minlength=inner.size + 1) / y.size

@@ -73,8 +73,8 @@ class ModelReport:
         settings: the options that shaped the numbers.
         summary: how many rows there are of each status, how many parameters and tail fits, and averages over the ok
             rows. `parameters` counts the entries of the matrices, as an operator those of all its frequencies;
-            `noise_bulks` the rows that have a bulk of noise, `num_spikes` the spikes of all of them, `spiked_rows` those
-            with spikes at a false discovery rate of 1 % over the model, `num_traps` the traps of all rows.
+            `noise_bulks` the rows that have a bulk of noise, `num_spikes` the spikes of all of them, `spiked_rows` the
+            rows with spikes at a false discovery rate of 1 % over the model, `num_traps` the traps of all rows.
         rows: one `Row` a matrix or left-out tensor, in the order of the source.
         spectra: the `Spectrum` of every ok row, by the row's name.
         version: version of heavytail that made the report.

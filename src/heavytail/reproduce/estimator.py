@@ -17,6 +17,7 @@ __all__ = ["fit_published"]
 _POINTS = 64  # of each tail, for the lower bounds of the distances
 
 Vector = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 
 def fit_published(x: ArrayLike) -> PowerLaw:
@@ -58,15 +59,15 @@ def fit_published(x: ArrayLike) -> PowerLaw:
     for candidate in np.argsort(bounds, kind="stable"):
         if bounds[candidate] > D:
             break  # the distance on a few points is at most the distance on all: nobody left is nearer
-        i = int(starts[candidate])
-        distance = float(_gaps(logs, i, slopes[candidate], np.arange(i, x.size)).max())
+        i = starts[candidate : candidate + 1]
+        distance = float(_gaps(logs, i, slopes[candidate : candidate + 1], np.arange(i[0], x.size)).max())
         if distance < D:
             best, D = int(candidate), distance
     slope, k = float(slopes[best]), int(tail[best])
     return PowerLaw(1 + slope, slope / k**0.5, float(x[starts[best]]), float(x[-1]), D, k)
 
 
-def _gaps(logs: Vector, i: ArrayLike, slope: ArrayLike, j: NDArray[np.int64]) -> Vector:
+def _gaps(logs: Vector, i: Index, slope: Vector, j: Index) -> Vector:
     """Distances at the points j between the cut power law of the tail from i and its empirical distribution."""
     model = np.expm1((logs[i] - logs[j]) * slope) / np.expm1(logs[i] * slope)  # logs are those of x / xmax
     return np.asarray(np.abs(model - (j - i) / (logs.size - i)))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from heavytail.reproduce.claim import Check, Claim, within
 from heavytail.reproduce.estimator import fit_published
-from heavytail.reproduce.spectrum import eigenvalues, ks_distance
+from heavytail.reproduce.spectrum import eigenvalues, ks_distance, random_sign
 from heavytail.rmt.ensembles import lomax
 from heavytail.rmt.marchenko_pastur import MarchenkoPastur
 from heavytail.tails.power_law import PowerLaw, fit_power_law
@@ -66,9 +66,7 @@ _E4A = Claim(
         Check(f"alpha at mu = {mu}", alpha, 3 * sd, "notebook; 3 standard deviations over draws")
         for mu, (alpha, _, sd) in _SINGLE.items()
     )
-    + tuple(
-        Check(f"D at mu = {mu}", D, 0.035, "notebook; 3 deviations of D, 0.012") for mu, (_, D, _) in _SINGLE.items()
-    ),
+    + tuple(Check(f"D at mu = {mu}", D, 0.035, "notebook; 3 deviations") for mu, (_, D, _) in _SINGLE.items()),
     seconds=1.5,
 )
 
@@ -78,20 +76,19 @@ _E4A = Claim(
 
 def _shapes(N: int, rng: Generator) -> dict[str, float]:
     M = N // 3
-    straight = fit_published(eigenvalues(lomax(N, M, 1.0, rng)))
+    alphas = [_alpha(N, M, 1.0, rng) for _ in range(4)]
     drop = np.quantile(eigenvalues(lomax(N, M, 3.0, rng)), 0.95) * 9000 / N  # a bulk edge is proportional to N
     noise = eigenvalues(lomax(N, M, 5.0, rng)) / N
     variance = 5 / (4**2 * 3)  # of the Lomax law, mu / ((mu - 1)^2 (mu - 2))
     return {
-        "alpha at mu = 1": straight.alpha,
-        "log10 of the range of the fit at mu = 1": float(np.log10(straight.xmax / straight.xmin)),
+        "alpha at mu = 1": float(np.mean(alphas)),
         "log10 of the end of the bulk at mu = 3": float(np.log10(drop)),
         "distance from Marchenko-Pastur at mu = 5": ks_distance(noise, MarchenkoPastur(3.0, variance**0.5).cdf),
     }
 
 
 _SHAPES = (
-    Check("alpha at mu = 1", 1.5, 0.09, "straight with slope 1 + mu/2; 3 deviations over draws"),
+    Check("alpha at mu = 1", 1.5, 0.06, "straight of slope 1 + mu/2; 3 standard errors"),
     within("log10 of the end of the bulk at mu = 3", 4.0, 4.7, "read off the plot: drops near 1e4 to 5e4"),
     Check("distance from Marchenko-Pastur at mu = 5", 0.0, 0.1, "'MP-like': no number is given"),
 )
@@ -101,7 +98,8 @@ _E4B, _E4B_FULL = (
         name,
         "Shapes of heavy-tailed spectra: straight, bulk with tail, Marchenko-Pastur",
         f"{_UNIVERSALITY}, overlay of three spectra",
-        "The fit at mu = 1, the 95 % quantile at mu = 3, and at mu = 5 the distance from the law of the same variance.",
+        "Mean fit of four draws at mu = 1, the 95 % quantile at mu = 3, and at mu = 5 the distance from the "
+        "Marchenko-Pastur law of the same variance.",
         size,
         partial(_shapes, N),
         _SHAPES,
@@ -109,17 +107,13 @@ _E4B, _E4B_FULL = (
         slow=slow,
     )
     for name, N, size, seconds, slow in (
-        ("E4b", 1800, "1800 x 600, its bulk edge scaled to N = 9000 (published: 9000 x 3000)", 0.3, False),
+        ("E4b", 3000, "3000 x 1000, its bulk edge scaled to N = 9000 (published: 9000 x 3000)", 0.6, False),
         ("E4b-full", 9000, "9000 x 3000, as published", 15.0, True),
     )
 )
 
 
 # E4c: alpha against mu.
-
-
-def _random_sign(N: int, M: int, tail_mu: float, rng: Generator) -> Vector:
-    return np.copysign(lomax(N, M, tail_mu, rng), rng.random((N, M)) - 0.5)
 
 
 def _line(law: Callable[[int, int, float, Generator], Vector], tail_mu: Vector, rng: Generator) -> tuple[float, ...]:
@@ -135,7 +129,7 @@ def _lines(rng: Generator) -> dict[str, float]:
     tail_mu = np.sort(rng.uniform(0.5, 3.5, 100))
     low = _line(lomax, tail_mu[:50], rng)
     high = _line(lomax, tail_mu[50:], rng)
-    signed = _line(_random_sign, tail_mu[50::2], rng)
+    signed = _line(random_sign, tail_mu[50::2], rng)
     return {
         "slope, lower half": low[0],
         "intercept, lower half": low[1],
@@ -195,7 +189,7 @@ _E4D, _E4D_FULL = (
 
 
 def _largest_alpha(rng: Generator) -> dict[str, float]:
-    return {"largest alpha, Q = 10": max(_alpha(10_000, 1000, mu, rng) for mu in np.linspace(2.9, 3.5, 7))}
+    return {"largest alpha, Q = 10": max(_alpha(10_000, 1000, mu, rng) for mu in np.linspace(3.0, 3.5, 12))}
 
 
 def _tallest(rng: Generator) -> dict[str, float]:
@@ -209,8 +203,8 @@ _E4E = Claim(
     "E4e",
     "alpha grows with the aspect ratio: Q = 10",
     _UNIVERSALITY,
-    "The largest alpha over mu from 2.9 to 3.5.",
-    "10000 x 1000, 7 values of mu (published: 100 values in [0.5, 3.5])",
+    "The largest alpha over mu from 3.0 to 3.5.",
+    "10000 x 1000, 12 values of mu (published: 100 values in [0.5, 3.5])",
     _largest_alpha,
     (Check("largest alpha, Q = 10", 5.8, 0.6, "'up to about 5.8', read off the plot; 2 deviations of one fit"),),
     seconds=3.0,
@@ -241,10 +235,22 @@ _E4F = Claim(
 # E5: calibration of the estimator.
 
 _BINS: Mapping[int, tuple[tuple[float, float, float], ...]] = {  # truth, published fit, deviation of one fit
-    1000: ((1.75, 1.73, 0.08), (2.21, 2.04, 0.13), (2.72, 2.35, 0.19), (3.25, 2.67, 0.26), (3.74, 2.87, 0.34))
-    + ((4.24, 2.82, 0.45),),
-    5000: ((1.73, 1.71, 0.033), (2.27, 2.13, 0.09), (2.76, 2.50, 0.17), (3.22, 2.77, 0.21), (3.72, 3.04, 0.30))
-    + ((4.19, 3.18, 0.30),),
+    1000: (
+        (1.75, 1.73, 0.08),
+        (2.21, 2.04, 0.13),
+        (2.72, 2.35, 0.19),
+        (3.25, 2.67, 0.26),
+        (3.74, 2.87, 0.34),
+        (4.24, 2.82, 0.45),
+    ),
+    5000: (
+        (1.73, 1.71, 0.033),
+        (2.27, 2.13, 0.09),
+        (2.76, 2.50, 0.17),
+        (3.22, 2.77, 0.21),
+        (3.72, 3.04, 0.30),
+        (4.19, 3.18, 0.30),
+    ),
 }
 _FITS = 40
 

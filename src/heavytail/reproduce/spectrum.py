@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigvalsh_tridiagonal
 from scipy.sparse.linalg import svds
 
-from heavytail.rmt.ensembles import wishart_bidiagonal
+from heavytail.rmt.ensembles import lomax, wishart_bidiagonal
 
-__all__ = ["edge_draws", "eigenvalues", "ks_distance", "largest_eigenvalue"]
+__all__ = ["edge_draws", "eigenvalues", "ks_distance", "largest_eigenvalue", "random_sign"]
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -26,7 +26,7 @@ def eigenvalues(W: Matrix) -> Vector:
         >>> eigenvalues(np.diag([1.0, 3.0])).tolist()
         [1.0, 9.0]
     """
-    return np.linalg.eigvalsh(W.T @ W if W.shape[0] >= W.shape[1] else W @ W.T)
+    return np.asarray(np.linalg.eigvalsh(W.T @ W if W.shape[0] >= W.shape[1] else W @ W.T))
 
 
 def largest_eigenvalue(W: Matrix) -> float:
@@ -69,12 +69,22 @@ def edge_draws(N: int, M: int, first_column: Vector, rng: np.random.Generator) -
     return top
 
 
-def ks_distance(x: Vector, cdf: Callable[[Vector], Vector]) -> float:
+def ks_distance(x: Vector, cdf: Callable[[Vector], ArrayLike]) -> float:
     """Give the Kolmogorov-Smirnov distance between a sample and a distribution.
 
     Example:
         >>> ks_distance(np.array([0.5]), lambda x: x)
         0.5
     """
-    model, n = cdf(np.sort(x)), x.size
+    model, n = np.asarray(cdf(np.sort(x))), x.size
     return float(max((model - np.arange(n) / n).max(), (np.arange(1, n + 1) / n - model).max()))
+
+
+def random_sign(N: int, M: int, tail_mu: float, rng: np.random.Generator) -> Matrix:
+    """Draw the entries of the published experiments, centred by a random sign.
+
+    Example:
+        >>> bool(abs(random_sign(100, 100, 5.0, np.random.default_rng(0)).mean()) < 0.02)
+        True
+    """
+    return np.copysign(lomax(N, M, tail_mu, rng), rng.random((N, M)) - 0.5)

@@ -89,19 +89,17 @@ def _density(angle: Vector, at_edge: float, slope: float) -> Vector:
 
 
 def _solve(function: Callable[[Vector], Vector], mass: Vector, at_edge: float, slope: float) -> Vector:
-    """Invert a probability by Newton's method on its cube root, which is almost linear, kept inside a bracket."""
+    """Invert a probability by Newton's method on its cube root.
+
+    The cube root is concave in the angle, so that from below the steps climb to the root and never pass it. Both first
+    guesses lie below it, since the probability is at most its cubic at the edge and at most 2/pi times the angle.
+    """
     goal = np.clip(mass, 1e-150, None)  # so that no square underflows
-    low, high = np.zeros_like(goal), np.full_like(goal, pi / 2)
-    angle = np.minimum(np.maximum(np.cbrt(1.5 * pi * goal * at_edge), pi / 2 * goal), pi / 2)
-    for _ in range(60):
+    angle = np.maximum(np.cbrt(1.5 * pi * goal * at_edge), pi / 2 * goal)
+    for _ in range(40):
         value = function(angle)
-        low, high = np.where(value < goal, angle, low), np.where(value >= goal, angle, high)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            step = 3 * value * (1 - np.cbrt(goal / value)) / _density(angle, at_edge, slope)
-        following = angle - step
-        following = np.where((following >= low) & (following <= high), following, (low + high) / 2)
-        moved = np.abs(following - angle) > 1e-8 * angle  # the error left is the square of it
-        angle = following
-        if not moved.any():
+        step = 3 * value * (1 - np.cbrt(goal / value)) / _density(angle, at_edge, slope)
+        angle = angle - step
+        if not (np.abs(step) > 1e-8 * angle).any():  # what is left is of the order of the square
             break
     return np.where(mass > 0, angle, 0.0)

@@ -145,8 +145,8 @@ class LevyWigner:
     def _flat(self) -> float:
         """Size of x up to which the density equals its maximum to 1e-18: the next term of its series is quadratic."""
         mu = self.tail_mu
-        log_scale = lgamma(4 / mu) - lgamma(2 / mu) + (lgamma(1 + mu / 2) - lgamma(1 - mu / 2)) / mu
-        return 1e-9 * exp(-log_scale)
+        log_square = log(2) + lgamma(2 / mu) - lgamma(6 / mu)  # of the ratio of the first term to the third
+        return 1e-9 * exp(log_square / 2 + (lgamma(1 - mu / 2) - lgamma(1 + mu / 2)) / mu)
 
     def support(self) -> tuple[float, float]:
         """The whole line: the law has no edges."""
@@ -271,10 +271,15 @@ class _Point:
     p: Complex
 
 
+def _reach(a: float, sigma: float, argument: float) -> float:
+    """Im u up to which the line is needed for arg x; it would have no end at (1 + a) pi / 2."""
+    return (_REACH + 1.5 * abs(sigma)) / ((1 + a) * pi / 2 - argument)  # Gamma(sigma + i t) falls late for large sigma
+
+
 @lru_cache(maxsize=12)
 def _line(a: float, sigma: float) -> tuple[Complex, Complex, Complex]:
     """Nodes u on the line Re u = sigma, log weights of x^-u, and the factors that make h, x h'(x) and the part of p."""
-    below, above = (ceil(_REACH / ((1 + s) * pi / 2) / _STEP) for s in (a, -a))
+    below, above = (ceil(_reach(a, sigma, argument) / _STEP) for argument in (0, a * pi))
     u: Complex = np.asarray(sigma + 1j * _STEP * np.arange(-below, above + 1), dtype=np.complex128)
     weights: Complex = loggamma(u) + loggamma(1 - a * u) + log(_STEP / (2 * pi))
     factors: Complex = np.stack([np.ones_like(u), -u, 1 / u], axis=1)
@@ -288,8 +293,7 @@ def _on_line(a: float, sigma: float, v: Complex) -> Complex:
     order = np.argsort(v.imag)
     for i in range(0, v.size, _BLOCK):
         part = order[i : i + _BLOCK]
-        # The reach of the line grows with the argument of x, and would have no end at (1 + a) pi / 2.
-        reach = _REACH / ((1 + a) * pi / 2 - min(float(v[part[-1]].imag), a * pi))
+        reach = _reach(a, sigma, min(float(v[part[-1]].imag), a * pi))
         use = slice(0, int(np.searchsorted(u.imag, reach)) + 1)
         out[:, part] = (np.exp(weights[use] - v[part, None] * u[use]) @ factors[use]).T
     return out

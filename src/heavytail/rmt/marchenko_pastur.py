@@ -156,16 +156,26 @@ class MarchenkoPastur(Law):
     def _tails(self, x: ArrayLike) -> tuple[Vector, Vector]:
         """Probabilities up to x and above x."""
         x = np.asarray(x, dtype=np.float64)
-        a, b = self.edges
-        below = np.clip((x - a) / (b - a), 0, 1)
-        above = np.clip((b - x) / (b - a), 0, 1)
-        upper = below > 0.5
+        below, above = self._depths(x)
+        upper = below > above
         half = 2 * np.arcsin(np.sqrt(np.minimum(below, above)))
         mass = min(1.0, self.Q)
         near = mass * np.where(upper, self._angle.upper(half), self._angle.lower(half))
         sf = np.where(upper, near, np.where(x < 0, 1.0, mass - near))
         cdf = np.where(upper, 1 - near, np.where(x < 0, 0.0, self.atom + near))
         return cdf, sf
+
+    def _depths(self, x: Vector) -> tuple[Vector, Vector]:
+        """Distances of x from the lower and the upper edge in units of b - a, not below 0."""
+        a, b = self.edges
+        variance, root = self.sigma**2, sqrt(self._c)
+        if root > 0.5:
+            below, above = x - a, b - x
+        else:  # a narrow law: counted from the mean, which is close to x, no digits are lost
+            offset = x - variance
+            below, above = offset + variance * root * (2 - root), variance * root * (2 + root) - offset
+        width = 4 * variance * root
+        return np.where(x <= a, 0, np.maximum(below / width, 0)), np.where(x >= b, 0, np.maximum(above / width, 0))
 
     def _quantile(self, p: Vector, q: Vector) -> Real:
         """Give the x with cdf(x) = p and sf(x) = q = 1 - p, whichever is more exact."""

@@ -22,6 +22,7 @@ it does not belong, sigma is found anew, and so on until one belongs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log, pi, sqrt
 
 import numpy as np
@@ -95,7 +96,7 @@ class NoiseBulk:
     def threshold(self) -> float:
         """What the largest eigenvalue of the bulk exceeds with a chance of `level`."""
         _, location, scale = _edges(self.N, self.M, self.kurtosis, np.array([self.num_spikes]))
-        return float(location[0] + scale[0] * TracyWidom(1).isf(self.level)) * self.sigma**2
+        return float(location[0] + scale[0] * _critical(self.level)) * self.sigma**2
 
     @property
     def problem(self) -> str:
@@ -173,10 +174,9 @@ def fit_noise_bulk(evals: ArrayLike, N: int, M: int, *, kurtosis: float = 0.0, l
         (1, 1.0, 2.9)
     """
     evals = _checked(evals, N, M)
-    critical = float(TracyWidom(1).isf(level))
     order = np.arange(M)
     _, location, scale = _edges(N, M, kurtosis, order)
-    limits = location + critical * scale  # of the largest eigenvalue left, after that many were set aside
+    limits = location + _critical(level) * scale  # of the largest eigenvalue left, after that many were set aside
     descending = evals[::-1]
     k, p_value = 0, 1.0
     variance = _start(evals, N, M)
@@ -278,15 +278,25 @@ def _relative_variance(N: int, M: int) -> float:
     2 / (pi^2 m): Johansson (1998) for real matrices, integrated by parts.
     """
     c = M / N
-    theta = np.linspace(0, pi, 513)
+    theta, modes, waves = _waves()
     density = 2 / pi * np.sin(theta) ** 2 / (1 + c - 2 * sqrt(c) * np.cos(theta) + 1e-300)
     below = np.cumsum(density) * (theta[1] - theta[0]) <= _RANGE
     slope = np.sin(theta) / (pi * sqrt(c))
     weight = np.where(below, slope * density, 0)
     weight /= (weight * slope).sum()
-    modes = np.arange(1, _MODES + 1)
-    loads = np.sin(np.outer(modes, theta)) @ weight
+    loads = waves @ weight
     return float((2 / (pi**2 * modes) * loads**2).sum()) / M**2
+
+
+@lru_cache
+def _waves() -> tuple[Vector, Vector, Vector]:
+    theta, modes = np.linspace(0, pi, 513), np.arange(1.0, _MODES + 1)
+    return theta, modes, np.sin(np.outer(modes, theta))
+
+
+@lru_cache
+def _critical(level: float) -> float:
+    return float(TracyWidom(1).isf(level))
 
 
 def _allowance(m: int) -> float:

@@ -1,0 +1,185 @@
+from math import isnan, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+
+import heavytail as ht
+from heavytail.diagnosis.shuffles import density_distance, find_carriers, shuffle
+from heavytail.errors import RequestError
+from heavytail.rmt import ensembles
+from heavytail.spectra.exact import spectrum_of_stack
+
+
+def shuffles_of(W, count=5, seed=0, dtype="float64"):
+    spectrum = spectrum_of_stack(W[None], dtype)
+    return shuffle(spectrum, [lambda r: [W]], dtype, count, 0.01, np.random.default_rng(seed))
+
+
+def gaussian(seed, N=200, M=100):
+    return np.random.default_rng(seed).standard_normal((N, M))
+
+
+# ------------------------------------------------------------------------------------------------------------- traps
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_huge_entry_is_one_trap_and_named(seed):
+    W = gaussian(seed)
+    W[17, 5] = 2 * (200 * 100) ** 0.25
+    found = shuffles_of(W)
+    assert found.num_traps == 1
+    assert [(trap.kind, trap.row, trap.column) for trap in found.traps] == [("entry", 17, 5)]
+    assert found.traps[0].excess == pytest.approx(2, rel=0.05)
+    assert found.p_edge < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_heavy_row_is_one_trap_and_named_though_shuffling_scatters_it(seed):
+    W = gaussian(seed)
+    W[42] *= 4
+    found = shuffles_of(W)
+    assert found.num_traps == 1
+    assert [(trap.kind, trap.row, trap.column) for trap in found.traps] == [("row", 42, None)]
+    assert found.traps[0].excess == pytest.approx(4 / sqrt(1 + sqrt(2)), rel=0.2)
+
+
+def test_a_row_of_huge_entries_is_one_trap_not_a_hundred():
+    W = gaussian(0)
+    W[42] *= 100
+    found = shuffles_of(W)
+    assert found.num_traps == 1
+    assert [(trap.kind, trap.row) for trap in found.traps] == [("row", 42)]
+
+
+def test_a_heavy_column_is_a_trap():
+    W = gaussian(0)
+    W[:, 9] *= 3
+    assert [(trap.kind, trap.column) for trap in shuffles_of(W).traps] == [("column", 9)]
+
+
+@pytest.mark.parametrize("law", ["gaussian", "laplace", "uniform"])
+def test_noise_has_no_traps(law):
+    found = [shuffles_of(getattr(ensembles, law)(80, 60, seed), count=3).num_traps for seed in range(60)]
+    assert sum(traps > 0 for traps in found) <= 3
+
+
+@pytest.mark.parametrize("strength", [3.0, 6.0, 20.0])
+def test_a_spike_spread_over_all_entries_is_no_trap(strength):
+    found = [shuffles_of(ensembles.spiked(200, 100, [strength], seed)) for seed in range(20)]
+    assert sum(one.num_traps > 0 for one in found) <= 2
+    assert found[0].p_largest == pytest.approx(1 / 6)  # none of five copies reaches it
+
+
+def test_entries_without_a_variance_leave_the_traps_open():
+    assert isnan(shuffles_of(ensembles.pareto(120, 120, 0.7, 0)).num_traps)
+
+
+def test_the_thresholds_are_those_from_which_a_part_makes_an_eigenvalue_of_its_own():
+    # At 1.3 times its threshold each planted part must lift the largest eigenvalue beyond noise, at 0.7 it must not.
+    N, M = 900, 400
+    edge = (sqrt(N) + sqrt(M)) ** 2
+    rng = np.random.default_rng(0)
+    for excess, beyond in ((1.3, True), (0.7, False)):
+        entry, row, column = (rng.standard_normal((N, M)) for _ in range(3))
+        entry[0, 0] = excess * (N * M) ** 0.25
+        row[0] *= excess * sqrt(1 + sqrt(N / M))
+        column[:, 0] *= excess * sqrt(1 + sqrt(M / N))
+        for W in (entry, row, column):
+            assert (np.linalg.norm(W, 2) ** 2 > edge * 1.03) == beyond
+
+
+def test_carriers_do_not_count_in_what_they_are_measured_by():
+    W = gaussian(0)
+    W[3, 4] = 1e5
+    (trap,), kurtosis = find_carriers(W)
+    variance = (np.square(W).sum() - 1e10) / (W.size - 1)
+    assert trap.excess == pytest.approx(1e5 / sqrt(variance) / W.size**0.25, rel=1e-6)
+    assert abs(kurtosis) < 0.2
+
+
+# ---------------------------------------------------------------------------------------------------------- distances
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_the_distance_of_densities_is_a_symmetric_distance_without_a_unit(seed):
+    rng = np.random.default_rng(seed)
+    x, y = np.sort(rng.random(100)), np.sort(rng.random(100) ** 2)
+    d = density_distance(x, y)
+    assert 0 <= d <= 1
+    assert density_distance(y, x) == pytest.approx(d, abs=1e-12)
+    assert density_distance(7 * x, 7 * y) == pytest.approx(d, abs=1e-12)
+    assert density_distance(np.sqrt(x), np.sqrt(y)) == pytest.approx(d, abs=1e-12)
+
+
+def test_the_distance_is_scipys_on_the_same_bins():
+    x, y = np.arange(1.0, 65.0), np.arange(1.0, 65.0) ** 1.3
+    bins = 2 * int(64**0.4)
+    both = np.sort(np.concatenate([x, y]))
+    inner = np.unique(both[np.linspace(0, 127, bins + 1).astype(int)[1:-1]])
+    p, q = (np.bincount(np.searchsorted(inner, v), minlength=inner.size + 1) for v in (x, y))
+    assert density_distance(x, y) == pytest.approx(jensenshannon(p, q, base=2), rel=1e-12)
+
+
+def test_matrices_that_differ_by_a_factor_are_far_apart():
+    # peers.md, case 13: a distance of normalised vectors gives JS(e, 10 e) = 0.
+    x = np.sort(np.random.default_rng(0).random(50)) + 1
+    assert density_distance(x, 10 * x) == pytest.approx(1)
+
+
+def test_noise_is_as_far_from_its_copies_as_they_are_from_each_other():
+    found = shuffles_of(gaussian(1, 300, 200), count=10)
+    assert found.distance < 1.6 * found.distance_null
+    assert found.distance_lo <= found.distance <= found.distance_hi
+
+
+def test_a_layer_with_structure_is_farther():
+    W = gaussian(1, 300, 200) * np.geomspace(0.3, 3, 200)
+    found = shuffles_of(W, count=5)
+    assert found.distance_lo > 3 * found.distance_null
+
+
+def test_one_copy_has_no_interval():
+    found = shuffles_of(gaussian(0), count=1)
+    assert isnan(found.distance_lo)
+    assert isnan(found.distance_null)
+    assert found.distance > 0
+
+
+# --------------------------------------------------------------------------------------------------------- the report
+
+
+def test_the_shuffles_of_a_layer_depend_on_its_name_and_the_seed_alone():
+    model = {f"layer.{i}": gaussian(i, 70, 50) for i in range(4)}
+    whole = ht.analyze(model, nulls=3, seed=5, jobs=2)
+    alone = ht.analyze(model, nulls=3, seed=5, jobs=1, layers="layer.2")
+    other = ht.analyze(model, nulls=3, seed=6, layers="layer.2")
+    assert whole.rows[2] == alone.rows[0]
+    assert whole.noise["layer.2"].shuffles.as_dict() == alone.noise["layer.2"].shuffles.as_dict()
+    assert other.noise["layer.2"].shuffles.as_dict() != alone.noise["layer.2"].shuffles.as_dict()
+
+
+def test_copies_keep_the_entries_and_the_layer_is_left_alone():
+    W = gaussian(0).astype(np.float32)
+    before = W.copy()
+    report = ht.analyze({"a": W}, nulls=2)
+    np.testing.assert_array_equal(W, before)
+    copies = report.noise["a"].shuffles.evals
+    assert copies.sum() == pytest.approx(float(np.square(W, dtype=float).sum()), rel=1e-6)
+
+
+def test_traps_of_a_wide_matrix_are_indexed_by_its_larger_dimension():
+    W = gaussian(0)
+    W[17, 5] = 30
+    (one,) = ht.analyze({"a": W}, nulls=1).noise["a"].shuffles.traps
+    (other,) = ht.analyze({"a": W.T.copy()}, nulls=1).noise["a"].shuffles.traps
+    assert (one.row, one.column) == (other.row, other.column) == (17, 5)
+
+
+@pytest.mark.parametrize("nulls", [-1, 2.5, "3"])
+def test_a_number_of_copies_that_is_none_is_refused(nulls):
+    with pytest.raises(RequestError, match="nulls is"):
+        ht.analyze({"a": np.eye(3)}, nulls=nulls)
