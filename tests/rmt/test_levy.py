@@ -186,15 +186,16 @@ def test_towards_two_it_becomes_the_law_of_marchenko_and_pastur():
     np.testing.assert_allclose(law.sf(x * gamma(1 - tail_mu / 2)), expected, atol=4 * (1 - tail_mu / 2))
 
 
-@pytest.mark.parametrize("law", LAWS)
+# Gauss's rule would miss the sharp start of the bulk of the law left out.
+@pytest.mark.parametrize("law", [law for law in LAWS if law != LevyWishart(1.5, 2.0)])
 def test_the_transform_is_the_integral_of_the_density(law):
     wigner = isinstance(law, LevyWigner)
     size = 1 / law.density_at_zero() if wigner else law.ppf(0.5)
-    x, weights = panels(1e-10, 1e9 ** (1 / law.tail_mu), 100)
+    x, weights = panels(1e-16, 1e9 ** (1 / law.tail_mu), 120)
     weights = weights * law.pdf(x * size) * size
     for z in (0.3 + 0.4j, -0.5 + 0.5j, 2 + 1j):
         expected = weights @ (1 / (z - x)) + (weights @ (1 / (z + x)) if wigner else 0)
-        assert law.stieltjes(z * size) * size == pytest.approx(expected, rel=2e-3)  # the rule's error at the left end
+        assert law.stieltjes(z * size) * size == pytest.approx(expected, rel=1e-6)
 
 
 @given(
@@ -232,6 +233,8 @@ def test_the_ends_of_the_axis_and_nan_are_served():
     np.testing.assert_equal(wishart.cdf(x), [0, 0, 0, 1, nan])
     np.testing.assert_equal(wishart.ppf([0, 1, nan, -0.1, 1.1]), [0, inf, nan, nan, nan])
     np.testing.assert_equal(wigner.ppf([0, 0.5, 1, nan, 1.1]), [-inf, 0, inf, nan, nan])
+    np.testing.assert_equal(wigner.tail_density([0.0, inf, nan]), [inf, 0, nan])
+    np.testing.assert_equal(wishart.tail_density([-1.0, 0.0, inf, nan]), [0, inf, 0, nan])
     assert wigner.support() == (-inf, inf)
     assert wishart.support() == (0, inf)
 
@@ -313,9 +316,7 @@ def test_simulated_rectangular_matrices_have_the_law(tail_mu):
     assert np.abs(quantile_errors(tail_mu, 2000, 4)).max() <= 0.01
 
 
-@pytest.mark.slow
 def test_where_convergence_is_slow_its_known_rate_leads_to_the_law():
     # Errors fall as N^-(2 / tail_mu - 1), here N^(-1/3); taking the two sizes together removes them.
     small, large = quantile_errors(1.5, 250, 64), quantile_errors(1.5, 1000, 32)
-    print(small, large, large - (small - large) / (4 ** (1 / 3) - 1))
     assert np.abs(large - (small - large) / (4 ** (1 / 3) - 1)).max() <= 0.01

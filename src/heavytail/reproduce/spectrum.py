@@ -20,13 +20,17 @@ Matrix = NDArray[np.float64]
 def eigenvalues(W: Matrix) -> Vector:
     """Give the eigenvalues of W^T W (of W W^T where that is smaller), ascending, without 1/N.
 
-    They are exact to 1e-16 of the largest, which the fits of this package do not feel.
+    The product squares the range of W, and loses what lies below 1e-16 of the largest; where that could be felt, the
+    singular values of W itself are taken, at four times the cost.
 
     Example:
         >>> eigenvalues(np.diag([1.0, 3.0])).tolist()
         [1.0, 9.0]
     """
-    return np.asarray(np.linalg.eigvalsh(W.T @ W if W.shape[0] >= W.shape[1] else W @ W.T))
+    evals = np.linalg.eigvalsh(W.T @ W if W.shape[0] >= W.shape[1] else W @ W.T)
+    if evals[0] < 1e-13 * evals[-1]:
+        evals = np.linalg.svd(W, compute_uv=False)[::-1] ** 2
+    return np.asarray(evals)
 
 
 def largest_eigenvalue(W: Matrix) -> float:

@@ -26,15 +26,15 @@ _F1 = TracyWidom(1)
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Law of a largest eigenvalue: location + scale * s, s of the Tracy-Widom law of index 1.
+    """Law of a largest eigenvalue, or of several: location + scale * s, s of the Tracy-Widom law of index 1.
 
     Attributes:
         location: mu, where s = 0; the eigenvalue's mean lies 1.2065 scales below it.
         scale: tau, positive.
     """
 
-    location: float
-    scale: float
+    location: Real
+    scale: Real
 
     def standardise(self, x: ArrayLike) -> Real:
         """Express x, of any shape, in units of the law: s = (x - location) / scale."""
@@ -68,7 +68,9 @@ def bulk_edge(N: int, M: int, sigma: float = 1.0) -> float:
     return sigma**2 * (sqrt(N) + sqrt(M)) ** 2
 
 
-def largest_eigenvalue(N: int, M: int, sigma: float = 1.0, centring: Literal["ma", "johnstone"] = "ma") -> Edge:
+def largest_eigenvalue(
+    N: ArrayLike, M: ArrayLike, sigma: float = 1.0, centring: Literal["ma", "johnstone"] = "ma"
+) -> Edge:
     r"""Law of the largest eigenvalue of W^T W, W an N x M matrix of independent Gaussian entries.
 
     With n and p the larger and the smaller of N and M,
@@ -80,8 +82,8 @@ def largest_eigenvalue(N: int, M: int, sigma: float = 1.0, centring: Literal["ma
     takes n >= p). The first does not tell n from p and is correct to second order.
 
     Args:
-        N: rows of W, at least 1; with Johnstone's centring one of N and M is at least 2.
-        M: columns of W, at least 1.
+        N: rows of W, at least 1, of any shape; with Johnstone's centring one of N and M is at least 2.
+        M: columns of W, at least 1, of the same shape.
         sigma: standard deviation of the entries, positive.
         centring: "ma" or "johnstone".
 
@@ -96,11 +98,15 @@ def largest_eigenvalue(N: int, M: int, sigma: float = 1.0, centring: Literal["ma
     _check(N, M, sigma)
     if centring not in ("ma", "johnstone"):
         raise ValueError(f"centring is 'ma' or 'johnstone'; got {centring!r}")
-    n, p = (N - 0.5, M - 0.5) if centring == "ma" else (max(N, M) - 1, min(N, M))
-    if n <= 0:
+    rows, columns = np.asarray(N, dtype=np.float64), np.asarray(M, dtype=np.float64)
+    n, p = (
+        (rows - 0.5, columns - 0.5) if centring == "ma" else (np.maximum(rows, columns) - 1, np.minimum(rows, columns))
+    )
+    if np.any(n <= 0):
         raise ValueError("Johnstone's centring needs a matrix of at least 2 rows or columns; got 1 x 1")
-    total = sqrt(n) + sqrt(p)
-    return Edge(sigma**2 * total**2, sigma**2 * total * cbrt(1 / sqrt(n) + 1 / sqrt(p)))
+    total = np.sqrt(n) + np.sqrt(p)
+    scale = sigma**2 * total * np.cbrt(1 / np.sqrt(n) + 1 / np.sqrt(p))
+    return Edge((sigma**2 * total**2)[()], scale[()])
 
 
 def weightwatcher_edge(N: int, M: int, sigma: float = 1.0) -> float:
@@ -128,8 +134,8 @@ def weightwatcher_edge(N: int, M: int, sigma: float = 1.0) -> float:
     return sigma**2 * n * (top + sqrt(sqrt(ratio)) * cbrt(top / p))
 
 
-def _check(N: int, M: int, sigma: float) -> None:
-    if not (N >= 1 and M >= 1):
-        raise ValueError(f"a matrix has at least one row and one column; got {N} x {M}")
+def _check(N: ArrayLike, M: ArrayLike, sigma: float) -> None:
+    if not (np.min(N) >= 1 and np.min(M) >= 1):
+        raise ValueError(f"a matrix has at least one row and one column; got {N!r} x {M!r}")
     if not 0 < sigma < np.inf:
         raise ValueError(f"sigma is positive and finite; got {sigma!r}")

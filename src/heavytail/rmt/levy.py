@@ -83,12 +83,7 @@ class LevyWigner:
         def density(x: Vector) -> Vector:
             return -_solve(self.tail_mu / 2, 1.0, 2 * np.log(x) + 0j)[0].imag / (pi * x)
 
-        return _fill(
-            np.where(np.isnan(x), np.nan, np.where(near, self.density_at_zero(), 0.0)),
-            ~near & np.isfinite(x),
-            density,
-            x,
-        )
+        return _fill(np.where(near, self.density_at_zero(), 0.0), ~near & (x < inf), density, x)
 
     def sf(self, x: ArrayLike) -> Vector:
         """Probability above x, any shape; exact to 1e-12, and relatively so in the upper tail."""
@@ -99,10 +94,7 @@ class LevyWigner:
         def mass(size: Vector) -> Vector:
             return _solve(self.tail_mu / 2, 1.0, 2 * np.log(size) + 0j)[1] / 2
 
-        half = np.where(
-            np.isnan(x), np.nan, np.where(near, 0.5 - np.where(near, size, 0) * self.density_at_zero(), 0.0)
-        )
-        half = _fill(half, ~near & np.isfinite(x), mass, size)
+        half = _fill(np.where(near, 0.5 - size * self.density_at_zero(), 0.0), ~near & (size < inf), mass, size)
         return np.where(x > 0, half, 1 - half)[()]
 
     def cdf(self, x: ArrayLike) -> Vector:
@@ -140,7 +132,7 @@ class LevyWigner:
 
     def tail_density(self, x: ArrayLike) -> Vector:
         """What the density tends to for large |x|: (tail_mu / 2) |x|^(-1 - tail_mu)."""
-        return (self.tail_mu / 2 * np.abs(np.asarray(x, dtype=np.float64)) ** (-1 - self.tail_mu))[()]
+        return _tail(self.tail_mu / 2, self.tail_mu, np.abs(np.asarray(x, dtype=np.float64)))
 
     def _flat(self) -> float:
         """Size of x up to which the density equals its maximum to 1e-18: the next term of its series is quadratic."""
@@ -202,8 +194,7 @@ class LevyWishart:
         def density(x: Vector) -> Vector:
             return np.maximum(-_solve(self.tail_mu / 2, self.Q, np.log(x) + 0j)[0].imag, 0) / (pi * x)
 
-        default = np.where((x == 0) & (self.Q == 1), inf, np.where(np.isnan(x), np.nan, 0.0))
-        return _fill(default, (x > 0) & (x < inf), density, x)
+        return _fill(np.where((x == 0) & (self.Q == 1), inf, 0.0), (x > 0) & (x < inf), density, x)
 
     def sf(self, x: ArrayLike) -> Vector:
         """Probability above x, any shape; exact to 1e-12, and relatively so in the upper tail."""
@@ -212,7 +203,7 @@ class LevyWishart:
         def mass(x: Vector) -> Vector:
             return np.clip(_solve(self.tail_mu / 2, self.Q, np.log(x) + 0j)[1], 0, 1)
 
-        return _fill(np.where(np.isnan(x), np.nan, (x <= 0) * 1.0), (x > 0) & (x < inf), mass, x)
+        return _fill(np.where(x <= 0, 1.0, 0.0), (x > 0) & (x < inf), mass, x)
 
     def cdf(self, x: ArrayLike) -> Vector:
         """Probability up to x, any shape; exact to 1e-12."""
@@ -234,7 +225,7 @@ class LevyWishart:
 
     def tail_density(self, x: ArrayLike) -> Vector:
         """What the density tends to for large x: (tail_mu / 2) x^(-1 - tail_mu / 2)."""
-        return (self.tail_mu / 2 * np.asarray(x, dtype=np.float64) ** (-1 - self.tail_mu / 2))[()]
+        return _tail(self.tail_mu / 2, self.tail_mu / 2, np.asarray(x, dtype=np.float64))
 
     def support(self) -> tuple[float, float]:
         """The positive half line, for every Q: see the class for why there is no left edge."""
@@ -256,9 +247,15 @@ def _upper(z: ArrayLike) -> Complex:
 
 
 def _fill(default: Vector, where: NDArray[np.bool_], function: Callable[[Vector], Vector], x: Vector) -> Vector:
-    """Give `default`, with function(x) put in where it is to be computed; 0-d arrays become scalars."""
+    """Give `default`, function(x) where that is to be computed, and NaN for NaN; 0-d arrays become scalars."""
     default[where] = function(x[where])
+    default[np.isnan(x)] = np.nan
     return default[()]
+
+
+def _tail(factor: float, power: float, x: Vector) -> Vector:
+    """Give factor x^(-1 - power): infinite at 0, and 0 below."""
+    return _fill(np.where(x == 0, inf, 0.0), x > 0, lambda x: factor * x ** (-1 - power), x)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from math import log, pi, sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from heavytail.rmt.edges import largest_eigenvalue
 from heavytail.rmt.marchenko_pastur import MarchenkoPastur
 from heavytail.rmt.tracy_widom import TracyWidom
 
@@ -232,8 +233,8 @@ def _edges(N: int, M: int, kurtosis: float, removed: NDArray[np.int64]) -> tuple
     """Give the bulk's edge and the place and scale of its largest eigenvalue for unit noise, some spikes removed."""
     n, m = (N - removed).astype(np.float64), (M - removed).astype(np.float64)
     shift = 1 + kurtosis / np.sqrt(n * m)
-    a, b = np.sqrt(n - 0.5), np.sqrt(m - 0.5)
-    return (np.sqrt(n) + np.sqrt(m)) ** 2 * shift, (a + b) ** 2 * shift, (a + b) * np.cbrt(1 / a + 1 / b)
+    edge = largest_eigenvalue(n, m)
+    return (np.sqrt(n) + np.sqrt(m)) ** 2 * shift, np.asarray(edge.location) * shift, np.asarray(edge.scale)
 
 
 def _angle(y: Vector, Q: float) -> Vector:
