@@ -125,8 +125,8 @@ def power(options: argparse.Namespace, executor: Executor) -> Lines:
             f"{np.mean(theirs) / k:.1%} of {len(theirs)}",
             *("within 5 points of the oracle", met(abs(ours - best) <= 0.05)),
         )
-        beyond = (f"{np.mean(side > k):.1%}" for side in (found, oracle))
-        yield "  matrices with more than were planted", str(options.d), *beyond, f"{np.mean(np.array(theirs) > k):.1%}", "", ""
+        beyond = (f"{np.mean(np.asarray(side) > k):.1%}" for side in (found, oracle, theirs))
+        yield "  matrices with more than were planted", str(options.d), *beyond, "", ""
 
 
 def count_weak(k: int, seed: int) -> tuple[float, int]:

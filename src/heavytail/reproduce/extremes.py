@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kstest
 
 from heavytail.reproduce.claim import Check, Claim
 from heavytail.reproduce.spectrum import eigenvalues, largest_eigenvalue, random_sign
@@ -33,6 +32,8 @@ _MAXIMA = {  # tail_mu: median of the limit, of the finite-size law, of a simula
 
 
 def _maxima(rng: Generator) -> dict[str, float]:
+    from scipy.stats import kstest  # slow to import
+
     N, M, found = 200, 100, {}
     for tail_mu in _MAXIMA:
         scale = float(N * M) ** (2 / tail_mu)

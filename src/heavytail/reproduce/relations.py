@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from heavytail.reproduce.claim import Check, Claim, within
 from heavytail.reproduce.estimator import fit_published
@@ -29,6 +28,8 @@ def _norms(W: NDArray[np.float64]) -> tuple[float, float]:
 
 def _spectra(rng: Generator) -> dict[str, float]:
     """All exponents at N = 1000."""
+    from scipy.stats import spearmanr  # slow to import
+
     alpha, ratio, log_norm = np.empty((3, _EXPONENTS.size))
     for k, tail_mu in enumerate(_EXPONENTS):
         evals = eigenvalues(lomax(1000, 1000, tail_mu, rng)) / 1000

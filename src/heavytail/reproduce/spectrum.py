@@ -60,7 +60,7 @@ def edge_draws(N: int, M: int, first_column: Vector, rng: np.random.Generator) -
         (k,) eigenvalues.
 
     Example:
-        >>> edge_draws(4, 1, np.array([6.0, 8.0]), np.random.default_rng(0)).tolist()
+        >>> edge_draws(4, 1, np.array([6.0, 8.0]), np.random.default_rng(0)).round(9).tolist()
         [1.5, 2.0]
     """
     top = np.empty(first_column.size)

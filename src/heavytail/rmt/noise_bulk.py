@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from heavytail.rmt.edges import largest_eigenvalue
 from heavytail.rmt.marchenko_pastur import MarchenkoPastur
+from heavytail.rmt.spikes import AdditiveSpike
 from heavytail.rmt.tracy_widom import TracyWidom
 
 __all__ = ["MAX_SPIKES", "MIN_SIZE", "NoiseBulk", "expected_count", "fit_noise_bulk"]
@@ -244,9 +245,9 @@ def _angle(y: Vector, Q: float) -> Vector:
 
 def _weakness(y: Vector, c: float) -> Vector:
     """Give rho = (threshold / strength)^2 of spikes at y, eigenvalues of unit noise over N; 1 at and below the edge."""
-    # y = (1 + s^2)(c + s^2) / s^2 solved for s^2 (Benaych-Georges and Nadakuditi 2012, section 3.1).
-    middle = np.maximum(y - 1 - c, 2 * sqrt(c))
-    return np.asarray(2 * sqrt(c) / (middle + np.sqrt(np.maximum(middle**2 - 4 * c, 0))))
+    model = AdditiveSpike(c)
+    strength = np.asarray(model.strength(np.sqrt(y)))
+    return np.where(np.isnan(strength), 1.0, (model.threshold / strength) ** 2)
 
 
 def _start(evals: Vector, N: int, M: int) -> float:
