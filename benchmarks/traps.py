@@ -7,7 +7,8 @@ Matrices are 600 x 300, their noise of variance 1, some with a signal of three s
 threshold, which is no trap. The size of an entry is in units of (N M)^(1/4), from which on it makes an eigenvalue of
 its own; a row or a column is noise like the rest, multiplied.
 
-found        a trap is counted, and what carries it is named: the entry, row or column that was planted
+named        what carries the trap is named: the entry, row or column that was planted
+found        and it is counted
 beside it    anything else is named, or more than one eigenvalue counted
 false        where nothing is planted: a trap is counted, or anything is named
 
@@ -49,10 +50,8 @@ class Case:
     signal: bool = False
 
     def __str__(self) -> str:
-        what = (
-            self.kind if self.kind == "nothing" else f"{self.kind} {'x' if self.kind != 'entry' else ''}{self.size:g}"
-        )
-        return f"{what}; {self.law}{' and signal' if self.signal else ''}"
+        size = {"nothing": "", "entry": f" {self.size:g}"}.get(self.kind, f" x{self.size:g}")
+        return f"{self.kind}{size}; {self.law}{' and signal' if self.signal else ''}"
 
     def draw(self, seed: int) -> tuple[np.ndarray, Carrier]:
         """Give a matrix, and what carries its trap: kind, row and column."""
@@ -91,20 +90,32 @@ def main() -> None:
     with processes(options.jobs) as executor:
         outcomes = [list(executor.map(partial(outcome, case), range(options.n), chunksize=4)) for case in CASES]
         peer = np.array(list(executor.map(weightwatcher_traps, CASES, [options.p] * len(CASES))))
-    head = ("planted", "found", "target", "met", "beside it", "false", "target", "met", "WeightWatcher: any trap")
+    head = (
+        "planted",
+        "named",
+        "found",
+        "target",
+        "met",
+        "beside it",
+        "false",
+        "target",
+        "met",
+        "WeightWatcher: any trap",
+    )
     lines = [line(*one) for one in zip(CASES, np.array(outcomes), peer, strict=True)]
     print(f"{options.n} matrices of each kind, {NULLS} shuffled copies; WeightWatcher {options.p}, its one copy\n")
     print(markdown(head, lines))
     sys.exit(any("no" in one for one in lines))
 
 
-def outcome(case: Case, seed: int) -> tuple[bool, bool]:
-    """Say whether the planted trap was found, and whether anything else was."""
+def outcome(case: Case, seed: int) -> tuple[bool, bool, bool]:
+    """Say whether the planted trap was named, whether it was found, and whether anything else was."""
     W, planted = case.draw(seed)
     layer = diagnosed(W, NULLS, seed)
     named = {(trap.kind, trap.row, trap.column) for trap in layer.noise.shuffles.traps}
     count = layer.row.num_traps
-    return count >= 1 and planted in named, bool(named - {planted}) or count > (case.kind != "nothing")
+    beside = bool(named - {planted}) or count > (case.kind != "nothing")
+    return planted in named, planted in named and count >= 1, beside
 
 
 def weightwatcher_traps(case: Case, count: int) -> list[bool]:
@@ -113,12 +124,12 @@ def weightwatcher_traps(case: Case, count: int) -> list[bool]:
 
 
 def line(case: Case, outcomes: np.ndarray, peer: np.ndarray) -> tuple[str, ...]:
-    (first, second), n = outcomes.sum(axis=0), len(outcomes)
+    (named, found, beside), n = outcomes.sum(axis=0), len(outcomes)
     if case.kind == "nothing":
-        own = ("", "", "", "", share(second, n), f"< {MOST_FALSE:.0%}", met(second < MOST_FALSE * n))
+        own = ("", "", "", "", "", share(beside, n), f"< {MOST_FALSE:.0%}", met(beside < MOST_FALSE * n))
     else:
-        reached = met(first >= LEAST_FOUND * n)
-        own = (share(first, n), f">= {LEAST_FOUND:.0%}", reached, f"{second / n:.1%}", "", "", "")
+        reached = met(found >= LEAST_FOUND * n)
+        own = (f"{named / n:.1%}", share(found, n), f">= {LEAST_FOUND:.0%}", reached, f"{beside / n:.1%}", "", "", "")
     return str(case), *own, f"{peer.sum()} of {peer.size}"
 
 

@@ -25,8 +25,18 @@ def _columns() -> str:
     return "\n".join(groups)
 
 
+def _magnitudes(_: object, __: str, ___: str, ____: object, _____: object, lines: list[str]) -> None:
+    """Keep |x| of docstrings from being read as a substitution, outside formulas."""
+    formula = False
+    for i, line in enumerate(lines):
+        formula = line.lstrip().startswith(".. math::") or (formula and line.strip() != "" and line[0] == " ")
+        if not formula:
+            lines[i] = line.replace("|", "\\|")
+
+
 def setup(app: object) -> None:
     """Fill the placeholder on the page of columns."""
+    app.connect("autodoc-process-docstring", _magnitudes)  # type: ignore[attr-defined]
 
     def fill(_: object, page: str, source: list[str]) -> None:
         if page == "columns":

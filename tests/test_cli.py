@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +120,50 @@ def test_the_convention_is_handed_on(here, capsys, convention):
     assert json.loads(capsys.readouterr().out)["settings"]["convention"] == convention
 
 
+def test_shuffles_vectors_and_their_seed_are_handed_on(here, capsys):
+    options = ["--nulls", "2", "--vectors", "--seed", "7", "--json", "-"]
+    assert main(["analyze", str(here / "whole.npz"), *options]) == 0
+    report = json.loads(capsys.readouterr().out)
+    expected = heavytail.analyze(here / "whole.npz", nulls=2, vectors=True, seed=7)
+    assert report == json.loads(expected.to_json())
+    assert report["noise"]["b"]["shuffles"]["count"] == 2
+    assert report["vectors"]["b"]
+
+
+def test_the_table_says_what_noise_explains(here, capsys):
+    assert main(["analyze", str(here / "whole.npz"), "--nulls", "2"]) == 0
+    out = capsys.readouterr().out
+    header = out.splitlines()[0].split()
+    assert {"spikes", "traps", "shuffled"} <= set(header)
+    assert "bulk of noise: 2 rows, 1 of them with spikes beyond it; none: 0; " in out
+
+
+def test_claims_are_listed(capsys):
+    assert main(["reproduce"]) == 0
+    out = capsys.readouterr().out
+    assert "E4a" in out
+    assert "B5" in out
+
+
+def test_a_claim_is_recomputed_and_its_numbers_stand_beside_the_published_ones(here, capsys):
+    assert main(["reproduce", "f7", "--json", "claims.json"]) == 0
+    out = capsys.readouterr().out
+    assert "published value wrong" in out
+    (outcome,) = json.loads(Path("claims.json").read_text())
+    assert outcome["id"] == "F7"
+    assert main(["reproduce", "F7", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out) == [outcome]
+
+
+def test_a_claim_that_comes_out_otherwise_than_expected_fails(capsys, monkeypatch):
+    from heavytail.reproduce import Check, Claim, ledger
+
+    claim = Claim("X", "t", "s", "w", "z", lambda rng: {"one": 1.0}, (Check("one", 2.0, 0.5),), 0.1)
+    monkeypatch.setattr(ledger, "_LEDGER", (claim,))
+    assert main(["reproduce", "all"]) == 1
+    assert "not reproduced !" in capsys.readouterr().out
+
+
 def test_a_dry_run_has_no_report_to_write(here, capsys):
     assert main(["analyze", str(here / "whole.npz"), "--dry-run", "--json", "r.json"]) == 2
     assert "--dry-run makes no report" in one_line(capsys.readouterr().err)
@@ -161,6 +206,12 @@ def test_a_dry_run_reads_no_weights_and_writes_nothing(here, capsys):
         (["analyze", "{none}"], ["none.npz", "no such file"]),
         (["analyze", "{text}"], ["text.bin"]),
         (["analyze", "{none}", "--dry-run"], ["none.npz"]),
+        (["analyze", "{whole}", "--nulls", "-1"], ["nulls is -1", "at least 0"]),
+        (["analyze", "{whole}", "--seed", "-1"], ["seed is -1", "at least 0"]),
+        (["analyze", "{whole}", "--nulls", "2", "--convention", "weightwatcher"], ["'weightwatcher'", "nulls"]),
+        (["reproduce", "F7", "E99"], ["'E99'", "F7"]),
+        (["reproduce", "--json", "x.json"], ["all"]),
+        (["reproduce", "F7", "--seed", "-1"], ["--seed is -1"]),
     ],
 )
 def test_what_cannot_be_understood_is_one_line_that_says_what_and_where(here, capsys, arguments, words):

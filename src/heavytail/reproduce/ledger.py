@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from heavytail.errors import RequestError
 from heavytail.reproduce.claim import Claim, Outcome
@@ -31,8 +31,8 @@ def claims() -> tuple[Claim, ...]:
     return _LEDGER
 
 
-def reproduce(ids: Iterable[str] | None = None, seed: int = 0, *, slow: bool = False) -> tuple[Outcome, ...]:
-    """Recompute claims.
+def reproduce(ids: Iterable[str] | None = None, seed: int = 0, *, slow: bool = False) -> Iterator[Outcome]:
+    """Recompute claims, one after the other as they are asked for.
 
     Args:
         ids: the claims, in any case of letters, run in the order given; None for all. A claim that is asked for by
@@ -41,7 +41,7 @@ def reproduce(ids: Iterable[str] | None = None, seed: int = 0, *, slow: bool = F
         slow: run the slow claims too where `ids` is None.
 
     Returns:
-        One outcome a claim.
+        One outcome a claim. A claim that does not exist is refused before any is run.
 
     Raises:
         RequestError: if there is no such claim.
@@ -52,13 +52,13 @@ def reproduce(ids: Iterable[str] | None = None, seed: int = 0, *, slow: bool = F
         'published value wrong'
     """
     if ids is None:
-        return tuple(claim.run(seed) for claim in _LEDGER if slow or not claim.slow)
+        return (claim.run(seed) for claim in _LEDGER if slow or not claim.slow)
     known = {claim.id.lower(): claim for claim in _LEDGER}
     wanted = list(ids)
     unknown = [name for name in wanted if name.lower() not in known]
     if unknown:
         raise RequestError(f"no claim {unknown[0]!r}; there are {', '.join(claim.id for claim in _LEDGER)}")
-    return tuple(known[name.lower()].run(seed) for name in wanted)
+    return (known[name.lower()].run(seed) for name in wanted)
 
 
 def table(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
@@ -67,7 +67,7 @@ def table(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
     A verdict that is not the expected one ends with an exclamation mark.
 
     Example:
-        >>> table(reproduce(["F7"]))[0]
+        >>> table(list(reproduce(["F7"])))[0]
         ('F7', 'slope at mu = 1.15', '0.492459', '0.5', '-0.00754078', '0.01', 'reproduced')
     """
     return [

@@ -7,7 +7,7 @@ Example:
     >>> from heavytail import rmt
     >>> rmt.MarchenkoPastur(Q=4.0).edges
     (0.25, 2.25)
-    >>> round(rmt.TracyWidom(1).ppf(0.99), 4)
+    >>> print(f"{rmt.TracyWidom(1).ppf(0.99):.4f}")
     2.0234
 """
 

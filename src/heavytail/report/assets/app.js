@@ -16,7 +16,7 @@ const order = ["identity", "shape", "scale", "noise", "phase"].filter((group) =>
 const groups = Object.fromEntries([...order, ...Object.keys(data.groups)].map((group) => [group, data.groups[group]]));
 const columns = { key: true, groups: new Set(), empty: false };
 const KEY = new Set(["name", "kind", "status", "N", "M", "log_norm", "log_spectral_norm", "stable_rank",
-  "rank_loss", "entropy", "alpha", "sigma", "D", "num_pl_spikes", "warning", "alpha_weighted", "num_spikes", "phase"]);
+  "rank_loss", "entropy", "alpha", "sigma", "D", "num_pl_spikes", "warning", "alpha_weighted", "num_spikes", "num_traps", "phase"]);
 const current = { row: null };
 
 const table = createTable(byId("scroller"), {
@@ -25,8 +25,7 @@ const table = createTable(byId("scroller"), {
 });
 
 const panel = createPanel(byId("panel"), {
-  groups, definitions: data.definitions, value, curves: data.curves, findings: data.findings, link,
-  neighbours, onClose: close,
+  data, groups, value, link, neighbours, onClose: close,
 });
 
 /* Filters. */

@@ -2,7 +2,8 @@
 
 const HEADLINE = new Set(["name", "status", "reason"]);
 
-function createPanel(host, { groups, definitions, value, curves, findings, neighbours, link, onClose }) {
+function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
+  const { definitions, findings } = data;
   let draw = null;
 
   const step = (text, row, label) => {
@@ -41,9 +42,15 @@ function createPanel(host, { groups, definitions, value, curves, findings, neigh
       make("small", {}, `± 2σ, naive; ${tail} of ${count} eigenvalues in the tail`))];
   }
 
+  /* The reason without the part that the section on noise tells. */
+  function otherReason(row) {
+    const [reason, noise] = [value("reason", row) || "", data.noise[row]?.reason];
+    return noise && reason.endsWith(noise) ? reason.slice(0, -noise.length).replace(/; $/, "") : reason;
+  }
+
   function remarks(row) {
     const said = findings[row] || [];
-    const reason = value("reason", row);
+    const reason = otherReason(row);
     const notes = said.map(([severity, sentence]) =>
       make("li", { class: severity }, make("span", { class: "severity" }, severity), make("p", {}, sentence)));
     const told = said.some(([, sentence]) => sentence.includes(reason));
@@ -52,9 +59,9 @@ function createPanel(host, { groups, definitions, value, curves, findings, neigh
   }
 
   function figures(row) {
-    const found = curves[row];
+    const found = data.curves[row];
     if (!found) return [make("p", { class: "calm" }, "There is no spectrum to draw for this row.")];
-    const { nodes, draw: redraw } = spectrumFigures(found, (column) => value(column, row));
+    const { nodes, draw: redraw } = spectrumFigures(found, data.noise[row], (column) => value(column, row));
     draw = redraw;
     return [...nodes.slice(0, 2), ...leftOut(found), nodes[2]];
   }
@@ -66,13 +73,22 @@ function createPanel(host, { groups, definitions, value, curves, findings, neigh
     return [make("p", { class: "caption" }, text)];
   }
 
+  const entry = (name, number, meaning) => make("div", {}, make("dt", {}, name),
+    make("dd", {}, make("b", {}, number), make("small", {}, meaning)));
+
+  function noise(row) {
+    if (!data.noise[row]) return [];
+    return noiseSection(data.noise[row], data.vectors[row], (column) => value(column, row), {
+      columns: groups.noise, definitions, measures: data.measures, level: data.level, entry,
+    });
+  }
+
   function numbers(row) {
     return Object.entries(groups).flatMap(([name, members]) => {
       const known = members.filter((column) => !HEADLINE.has(column) && ![null, ""].includes(value(column, row)));
-      if (!known.length) return [];
-      return [make("h3", {}, name), make("dl", {}, ...known.map((column) => make("div", {},
-        make("dt", {}, column),
-        make("dd", {}, make("b", {}, show(column, value(column, row))), make("small", {}, definitions[column])))))];
+      if (!known.length || (name === "noise" && data.noise[row])) return [];
+      return [make("h3", {}, name),
+        make("dl", {}, ...known.map((column) => entry(column, show(column, value(column, row)), definitions[column])))];
     });
   }
 
@@ -89,7 +105,7 @@ function createPanel(host, { groups, definitions, value, curves, findings, neigh
       const fresh = host.hidden;
       host.hidden = false;
       document.body.classList.add("open");
-      host.replaceChildren(bar(row), ...headline(row), ...remarks(row), ...figures(row), ...numbers(row));
+      host.replaceChildren(bar(row), ...headline(row), ...remarks(row), ...figures(row), ...noise(row), ...numbers(row));
       host.setAttribute("aria-label", `Layer ${value("name", row)}`);
       host.scrollTop = 0;
       seen = host.clientWidth;

@@ -1,4 +1,5 @@
-/* The spectrum of one layer: density and CCDF on log-log axes with the fitted tail, and linear histograms. */
+/* The spectrum of one layer: density and CCDF on log-log axes with the fitted tail, and linear histograms; on the
+   density and the histograms also the noise. */
 
 function legend(...items) {
   return make("span", { class: "keys" }, ...items.map(([key, text]) =>
@@ -38,14 +39,23 @@ function drawFit(chart, fit, curve) {
 
 const wider = ([low, high], factor) => [low / factor, high * factor];
 
-function drawDensity(host, curves, fit) {
-  const [low, high] = curves.range;
-  const step = (high - low) / curves.density.length;
-  const edge = (i) => 10 ** (low + i * step);
-  const positive = curves.density.filter((value) => value > 0);
+/* Where the bins of a logarithmic histogram begin. */
+const binEdge = ([low, high], bins) => (i) => 10 ** (low + (i * (high - low)) / bins);
+
+function shuffledDensity(shuffles, count) {
+  if (!shuffles?.counts.length) return null;
+  const edge = binEdge(shuffles.range, shuffles.counts.length);
+  return { edge, density: shuffles.counts.map((held, i) => held / count / (edge(i + 1) - edge(i))) };
+}
+
+function drawDensity(host, curves, fit, noise) {
+  const edge = binEdge(curves.range, curves.density.length);
+  const [law, shuffled] = [lawOf(noise, curves.count), shuffledDensity(noise?.shuffles, curves.count)];
+  const positive = [...curves.density, ...(shuffled?.density || [])].filter((value) => value > 0);
+  const ends = [...curves.range, ...(shuffled ? noise.shuffles.range : []), ...(law ? [Math.log10(noise.edge)] : [])];
   const chart = frame(host, {
     height: 250, xLabel: "eigenvalue λ", yLabel: "density ρ(λ)", title: "Spectral density on logarithmic axes",
-    x: { scale: logScale, domain: wider([edge(0), edge(curves.density.length)], 1.12) },
+    x: { scale: logScale, domain: wider([10 ** Math.min(...ends), 10 ** Math.max(...ends)], 1.12) },
     y: { scale: logScale, domain: wider([Math.min(...positive), Math.max(...positive)], 2) },
   });
   const steps = () => curves.density.map((value, i) => {
@@ -60,6 +70,13 @@ function drawDensity(host, curves, fit) {
     chart.svg.firstChild.append(shape("clipPath", { id: clip }, shape("rect", { x: start, y: chart.top,
       width: Math.max(0, chart.right - start), height: chart.bottom - chart.top })));
     chart.plot.append(shape("g", { "clip-path": `url(#${clip})` }, shape("path", { d: steps(), class: "tail" })));
+  }
+  if (shuffled) drawOutline(chart, shuffled.density, shuffled.edge);
+  if (law) {
+    const from = Math.log10(Math.max(law.low, 10 ** (Math.min(...ends) - 1)));
+    drawLaw(chart, between(from, Math.log10(law.high)).map((power) => [10 ** power, law.density(10 ** power)]));
+    drawEdge(chart, noise.edge, fit ? 1 : 0);
+    drawSpikes(chart, noise.spikes);
   }
   drawFit(chart, fit, fit?.density);
 }
@@ -80,16 +97,18 @@ function drawCcdf(host, curves, fit) {
   drawFit(chart, fit, fit?.ccdf);
 }
 
-function drawLinear(host, curves, fit, edge, singular) {
+function drawLinear(host, curves, fit, noise, singular) {
   const { top, counts } = singular ? curves.singular : curves.eigenvalues;
+  const [law, shuffles] = [lawOf(noise, curves.count), noise?.shuffles];
+  const shuffled = shuffles ? (singular ? shuffles.singular : shuffles.eigenvalues) : [];
+  const width = top / counts.length;
   const place = (value) => (singular ? Math.sqrt(value) : value);
   const chart = frame(host, {
     height: 210, xLabel: singular ? "singular value √λ" : "eigenvalue λ", yLabel: "count",
     title: singular ? "Histogram of the singular values" : "Histogram of the eigenvalues",
-    x: { scale: linearScale, domain: [0, top * 1.02] },
-    y: { scale: linearScale, domain: [0, Math.max(...counts) * 1.08] },
+    x: { scale: linearScale, domain: [0, 1.02 * Math.max(top, shuffled.length * width, place(noise?.edge || 0))] },
+    y: { scale: linearScale, domain: [0, Math.max(...counts, ...shuffled) * 1.08] },
   });
-  const width = top / counts.length;
   counts.forEach((count, i) => {
     const [start, end] = [chart.x(i * width), chart.x((i + 1) * width)];
     const inTail = fit && (i + 0.5) * width >= place(fit.xmin);
@@ -97,24 +116,26 @@ function drawLinear(host, curves, fit, edge, singular) {
     chart.plot.append(shape("rect", { x: start + 0.5, width: Math.max(0.5, end - start - 1), y: chart.bottom - high,
       height: high, class: inTail ? "tail" : "bulk" }));
   });
-  if (edge > 0) {
-    const x = chart.x(place(edge));
-    chart.plot.append(shape("line", { x1: x, x2: x, y1: chart.top, y2: chart.bottom, class: "noise" }));
-    chart.svg.append(shape("text", { x: x + 5, y: chart.top + 11, class: "note" }, "noise edge"));
+  if (shuffled.length) drawOutline(chart, shuffled, (i) => i * width);
+  if (law) {
+    const values = between(place(law.low), place(law.high));
+    drawLaw(chart, values.map((value) => [value, curves.count * width *
+      (singular ? 2 * value * law.density(value * value) : law.density(value))]));
+    drawEdge(chart, place(noise.edge), 0);
+    drawSpikes(chart, noise.spikes.map(place));
   }
 }
 
 /* The three figures; call `draw` once they are in the document and again when their width changes. */
-function spectrumFigures(curves, get) {
+function spectrumFigures(curves, noise, get) {
   const fit = fitOf(get);
   const drawn = fit ? [["tail", "tail"], ["bulk", "bulk"], ["fit", "power law"]] : [["bulk", "eigenvalues"]];
-  const keys = () => legend(...drawn);
-  const [density, densityHost] = figure("Spectral density", keys());
-  const [tail, tailHost] = figure("Tail distribution (CCDF)", keys());
+  const [density, densityHost] = figure("Spectral density", legend(...drawn, ...noiseKeys(noise)));
+  const [tail, tailHost] = figure("Tail distribution (CCDF)", legend(...drawn));
   const choice = make("span", { class: "chips", role: "group", "aria-label": "Histogram of" });
-  const [linear, linearHost] = figure("Histogram", null, choice);
+  const [linear, linearHost] = figure("Histogram", legend(...drawn.slice(0, 2), ...noiseKeys(noise)), choice);
   let singular = true;
-  const drawHistogram = () => drawLinear(linearHost, curves, fit, get("bulk_edge"), singular);
+  const drawHistogram = () => drawLinear(linearHost, curves, fit, noise, singular);
   const buttons = [["singular values", true], ["eigenvalues", false]].map(([text, value]) => {
     const button = make("button", { type: "button", "aria-pressed": value === singular }, text);
     button.addEventListener("click", () => {
@@ -126,7 +147,7 @@ function spectrumFigures(curves, get) {
   });
   choice.append(...buttons);
   const draw = () => {
-    drawDensity(densityHost, curves, fit);
+    drawDensity(densityHost, curves, fit, noise);
     drawCcdf(tailHost, curves, fit);
     drawHistogram();
   };
