@@ -125,7 +125,8 @@ def _low_entropy(row: Row) -> str | None:
 def _no_tail(row: Row) -> str | None:
     if row.status != "ok" or not isnan(row.alpha):
         return None
-    return f"no tail was fitted: {row.reason or 'no reason is recorded'}"
+    reasons = [reason for reason in row.reason.split("; ") if "no noise bulk" not in reason]
+    return f"no tail was fitted: {'; '.join(filter(None, reasons)) or 'no reason is recorded'}"
 
 
 def _poor_fit(row: Row) -> str | None:
@@ -144,14 +145,22 @@ def _poor_fit(row: Row) -> str | None:
 def _traps(row: Row) -> str | None:
     if row.status != "ok" or not row.num_traps > 0:
         return None
-    plural = "eigenvalue" if row.num_traps == 1 else "eigenvalues"
-    return f"{row.num_traps:.0f} {plural} of the shuffled matrix beyond its noise edge: single entries are very large"
+    if row.num_traps == 1:
+        return "1 trap: a single entry, row or column so large that it makes an eigenvalue of its own"
+    return f"{row.num_traps:.0f} traps: {_OWN}"
+
+
+def _only_noise(row: Row) -> str | None:
+    if row.status != "ok" or row.num_spikes != 0:
+        return None
+    return "its spectrum shows nothing beyond noise: untrained, or reset?"
 
 
 def _number(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 100 else f"{value:.3g}"
 
 
+_OWN = "single entries, rows or columns so large that they make eigenvalues of their own"
 _CHECKS = (
     _Check("problem", _failed, "the analysis failed"),
     _Check("warning", _unsupported, "the weights cannot be read as numbers"),
@@ -174,6 +183,7 @@ _CHECKS = (
         f"entropy below {_ENTROPY}: few directions carry nearly all of the weight",
         lambda row: -row.entropy if isfinite(row.entropy) else -inf,
     ),
+    _Check("note", _only_noise, "the spectrum shows nothing beyond noise: untrained, or reset?"),
     _Check("note", _no_tail, "no tail was fitted"),
     _Check(
         "note",
@@ -184,7 +194,7 @@ _CHECKS = (
     _Check(
         "note",
         _traps,
-        "the shuffled matrix has eigenvalues beyond its noise edge: single entries are very large",
+        f"traps: {_OWN}",
         lambda row: row.num_traps if isfinite(row.num_traps) else -inf,
     ),
 )

@@ -104,14 +104,14 @@ def log_counts(evals: NDArray[np.float64], floor: float = 0.0, bins: int | None 
     return LogCounts(10.0**positions, counts.astype(np.int64))
 
 
-def linear_histogram(values: NDArray[np.float64], bins: int | None = None) -> LinearHistogram:
-    """Count values that are not negative in equal bins from 0 to the largest.
+def linear_histogram(values: NDArray[np.float64], bins: int | None = None, limit: float = np.inf) -> LinearHistogram:
+    """Count values that are not negative in equal bins from 0 to the largest, or to `limit` where that is smaller.
 
     Example:
         >>> linear_histogram(np.array([0.1, 0.2, 4.0]), bins=4).counts.tolist()
         [2, 0, 0, 1]
     """
-    top = float(values.max()) if values.size else 0.0
+    top = min(float(values.max()), limit) if values.size else 0.0
     if top <= 0:
         return LinearHistogram(0.0, np.empty(0, dtype=np.int64))
     counts, _ = np.histogram(values, bins or _bins(values.size), (0.0, top))

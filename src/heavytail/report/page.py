@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from math import isfinite
+from math import isfinite, nan
 from statistics import median
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from heavytail.diagnosis.noise import LEVEL
 from heavytail.diagnosis.row import DEFINITIONS, Row
 from heavytail.report.attention import attention
 from heavytail.report.payload import clean, payload, printable
@@ -84,6 +85,7 @@ def render(report: ModelReport) -> str:
             findings=findings,
             figures=_figures(report.summary, rows),
             statuses=[(status, sum(row.status == status for row in rows)) for status in _STATUSES],
+            noise=_noise(report, rows),
             version=report.version,
         )
     )
@@ -183,6 +185,21 @@ def _figures(summary: Mapping[str, Any], rows: Iterable[Row]) -> list[_Figure]:
         middle = median(values) if values else None
         figures.append(_Figure(column, label, _two(mean), _two(middle), len(values), DEFINITIONS[column]))
     return figures
+
+
+def _noise(report: ModelReport, rows: Iterable[Row]) -> list[tuple[str, str]]:
+    """Say how many layers have a noise bulk, spikes and traps; nothing where no noise was looked for."""
+    counts = [report.summary.get(key, nan) for key in ("noise_bulks", "num_spikes", "spiked_rows", "num_traps")]
+    if not report.noise or not isfinite(counts[0]):
+        return []
+    bulks, spikes, spiked, traps = counts
+    said = [(f"{bulks:.0f}", f"of {sum(row.status == 'ok' for row in rows)} layers with a noise bulk")]
+    if bulks:
+        said.append((f"{spikes:.0f}", f"{'spike' if spikes == 1 else 'spikes'} beyond it"))
+        said.append((f"{spiked:.0f}", f"with spikes at a false discovery rate of {100 * LEVEL:g} %"))
+    if isfinite(traps):
+        said.append((f"{traps:.0f}", "trap" if traps == 1 else "traps"))
+    return said
 
 
 def _two(value: float | None) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 from heavytail.diagnosis.noise import LEVEL, Noise
@@ -24,8 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["clean", "payload", "printable"]
 
+Vector = NDArray[np.float64]
+
 _TEXTS = tuple(field.name for field in fields(Row) if field.type == "str")
 _SPIKES = 60  # at most so many are marked: they stand a pixel apart
+_REACH = 3  # linear histograms of singular values end at so many noise edges: the bulk must not be squeezed to nothing
 _TRAPS = 20  # at most so many are listed
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -56,7 +61,7 @@ def payload(report: ModelReport, rows: Sequence[Row], findings: Iterable[Finding
     return {
         "count": len(rows),
         "columns": {name: _column(name, rows) for name in COLUMNS},
-        "curves": [_curves(report.spectra.get(row.name)) for row in report.rows],
+        "curves": [_curves(report.spectra.get(row.name), report.noise.get(row.name)) for row in report.rows],
         "noise": [_noise(report.noise.get(row.name), report.spectra.get(row.name)) for row in report.rows],
         "vectors": [_vectors(report.vectors.get(row.name, ())) for row in report.rows],
         "findings": _by_row(rows, findings),
@@ -75,7 +80,7 @@ def _column(name: str, rows: Sequence[Row]) -> list[Any] | None:
     return values if any(values) else None
 
 
-def _curves(spectrum: Spectrum | None) -> dict[str, Any] | None:
+def _curves(spectrum: Spectrum | None, noise: Noise | None) -> dict[str, Any] | None:
     """Give the curves of a spectrum: eigenvalues at or below the floor are counted, not drawn."""
     if spectrum is None or not spectrum.evals.size or spectrum.evals[-1] <= 0:
         return None
@@ -83,6 +88,9 @@ def _curves(spectrum: Spectrum | None) -> dict[str, Any] | None:
     floor = spectrum.floor if np.count_nonzero(evals > spectrum.floor) > 1 else 0.0
     edges, density = log_histogram(evals, floor)
     x, rank = ccdf(evals, floor)
+    copies = noise.shuffles.evals if noise is not None and noise.shuffles is not None else None
+    edge = _edge(noise)
+    roots = None if copies is None else np.sqrt(copies)
     return {
         "count": int(evals.size),
         "below": int(np.count_nonzero(evals <= floor)),
@@ -91,14 +99,26 @@ def _curves(spectrum: Spectrum | None) -> dict[str, Any] | None:
         "density": significant(density),
         "x": significant(x, 5),
         "rank": rank.tolist(),
-        "eigenvalues": _linear(evals),
-        "singular": _linear(np.sqrt(evals)),
+        "eigenvalues": _linear(evals, copies, 2 * _REACH * edge),
+        "singular": _linear(np.sqrt(evals), roots, _REACH * sqrt(edge)),
     }
 
 
-def _linear(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
-    histogram = linear_histogram(values)
-    return {"top": significant(np.array([histogram.top]))[0], "counts": histogram.counts.tolist()}
+def _linear(values: Vector, copies: Vector | None, limit: float) -> dict[str, Any]:
+    """Give a linear histogram of values up to a limit, and one of the shuffled copies' in bins as wide."""
+    top, counts = linear_histogram(values, limit=limit)
+    found = {"top": significant(np.array([top]))[0], "counts": counts.tolist()}
+    if beyond := int(np.count_nonzero(values > top)):
+        found["beyond"] = beyond
+    if copies is not None:
+        bins = np.bincount((copies[copies <= limit] * (counts.size / top)).astype(np.intp))
+        found["shuffled"] = bins.tolist()
+    return found
+
+
+def _edge(noise: Noise | None) -> float:
+    """Give the noise edge of a row; infinity where it has none."""
+    return inf if noise is None or noise.reason or not noise.bulks else max(bulk.edge for bulk in noise.bulks)
 
 
 def _noise(noise: Noise | None, spectrum: Spectrum | None) -> dict[str, Any] | None:
@@ -121,7 +141,7 @@ def _bulks(noise: Noise, spectrum: Spectrum) -> dict[str, Any]:
     chance = bdtrc(beyond - 1, len(bulks), 0.01) if beyond else 1.0
     return {
         "laws": [_law(bulk) for bulk in bulks],
-        "edge": _numbers(max(bulk.edge for bulk in bulks))[0],
+        "edge": _numbers(_edge(noise))[0],
         "threshold": _numbers(min(bulk.threshold for bulk in bulks), max(bulk.threshold for bulk in bulks)),
         "spikes": significant(thinned(_spikes(bulks, spectrum), _SPIKES)),
         "sigma": _sigma(bulks),
@@ -141,7 +161,7 @@ def _law(bulk: NoiseBulk) -> list[Any]:
     return significant(np.array([low, high, bulk.M - bulk.num_spikes]), 6)
 
 
-def _spikes(bulks: Sequence[NoiseBulk], spectrum: Spectrum) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _spikes(bulks: Sequence[NoiseBulk], spectrum: Spectrum) -> Vector:
     largest = [evals[spectrum.M - bulk.num_spikes :] for bulk, evals in zip(bulks, spectrum.by_matrix, strict=True)]
     return np.sort(np.concatenate(largest))
 
@@ -157,26 +177,15 @@ def _sigma(bulks: Sequence[NoiseBulk]) -> list[Any]:
 
 def _shuffles(shuffles: Shuffles, spectrum: Spectrum) -> dict[str, Any]:
     edges, counts = log_counts(shuffles.evals, spectrum.floor)
-    roots = np.sqrt(spectrum.evals), np.sqrt(shuffles.evals)
     return {
         "count": shuffles.count,
         "range": significant(np.log10(edges[[0, -1]]), 5) if counts.size else [],
         "counts": counts.tolist(),
-        "eigenvalues": _in_bins_of(spectrum.evals, shuffles.evals),
-        "singular": _in_bins_of(*roots),
         "distance": _numbers(shuffles.distance, shuffles.distance_lo, shuffles.distance_hi, shuffles.distance_null),
         "p_edge": _numbers(shuffles.p_edge)[0],
         "p_largest": _numbers(shuffles.p_largest)[0],
         "traps": [_trap(trap) for trap in shuffles.traps[:_TRAPS]],
     }
-
-
-def _in_bins_of(
-    layer: np.ndarray[Any, np.dtype[np.float64]], copies: np.ndarray[Any, np.dtype[np.float64]]
-) -> list[int]:
-    """Count the copies' values in bins as wide as those of the layer's linear histogram."""
-    top, counts = linear_histogram(layer)
-    return np.bincount((copies * (counts.size / top)).astype(np.intp)).tolist() if counts.size else []
 
 
 def _trap(trap: Trap) -> list[Any]:

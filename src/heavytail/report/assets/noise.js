@@ -34,13 +34,13 @@ function drawEdge({ plot, svg, x, top, bottom, right }, edge, line) {
   const place = x(edge);
   plot.append(shape("line", { x1: place, x2: place, y1: top, y2: bottom, class: "noise" }));
   const flip = place > right - 74;
-  svg.append(shape("text", { x: place + (flip ? -5 : 5), y: top + 11 + 14 * line, class: "note",
+  svg.append(shape("text", { x: place + (flip ? -5 : 5), y: top + 11 + 17 * line, class: "note",
     "text-anchor": flip ? "end" : "start" }, "noise edge"));
 }
 
 /* A tick under the axis for each spike. */
 function drawSpikes({ svg, x, bottom }, spikes) {
-  const path = spikes.map((spike) => `M${x(spike).toFixed(1)},${bottom + 0.5}v6`);
+  const path = spikes.map((spike) => `M${x(spike).toFixed(1)},${bottom + 0.5}v3.5`);
   svg.append(shape("path", { d: path.join(""), class: "spike" }));
 }
 
@@ -59,19 +59,19 @@ const plural = (count, one, many = one + "s") => `${grouped(count)} ${count === 
 const chance = (p) => (p !== null && p < 1e-15 ? "< 10⁻¹⁵" : significant(p));
 const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
+/* What noise explains: the finding, and where it does not quite hold. */
 function verdict({ reason, laws, misfit, fits }, spikes) {
-  if (!laws) return reason ? `${capital(reason)}.` : "No noise bulk.";
-  const [off, usual] = (misfit || []).map(percent);
-  const shape = fits ? "" : ` Its shape is not quite that of noise: up to ${off} of the eigenvalues are out of place, ` +
-    `where noise stays under ${usual}.`;
-  if (spikes) return `Noise bulk with ${plural(spikes, "spike")} beyond its edge.${shape}`;
-  return fits ? "Noise explains all of it: nothing was learned here that the spectrum shows."
-    : `Noise bulk without spikes.${shape}`;
+  if (!laws) return [reason ? `${capital(reason)}.` : "No noise bulk."];
+  const shape = fits ? [] : [`The bulk's shape is not quite that of noise: up to ${percent(misfit[0])} of its ` +
+    `eigenvalues are out of place, where noise stays under ${percent(misfit[1])}.`];
+  if (spikes) return [`Noise bulk with ${plural(spikes, "spike")} beyond its edge.`, ...shape];
+  return fits ? ["Noise explains all of it: nothing was learned here that the spectrum shows."]
+    : ["Noise bulk without spikes.", ...shape];
 }
 
 function trapText([kind, matrix, row, column, excess], pooled) {
   const place = kind === "entry" ? `(${row}, ${column})` : kind === "row" ? row : column;
-  return `${pooled ? `matrix ${matrix}: ` : ""}${kind} ${place}, ${significant(excess, 2)} times its threshold`;
+  return `${pooled ? `matrix ${matrix}: ` : ""}${kind} ${place}, ${excess < 100 ? excess.toFixed(1) : significant(excess)} times its threshold`;
 }
 
 function trapList({ shuffles }, get) {
@@ -81,7 +81,8 @@ function trapList({ shuffles }, get) {
     : found === 1 ? "1 trap: a single entry, row or column that makes an eigenvalue of its own."
     : found > 1 ? `${grouped(found)} traps: single entries, rows or columns that make eigenvalues of their own.` : null;
   const items = listed.map((trap) => make("li", {}, trapText(trap, get("num_matrices") > 1)));
-  const where = listed.length ? "Rows count from 0 along the larger dimension N, columns along the smaller M." : null;
+  const where = listed.length ? "The parts beyond their threshold, the largest first; one just beyond it need not count. " +
+    "Rows are numbered from 0 along the larger dimension N, columns along the smaller M." : null;
   return [said && make("p", {}, said), items.length ? make("ol", { class: "traps" }, ...items) : null,
     where && make("p", { class: "caption" }, where)].filter(Boolean);
 }
@@ -110,7 +111,8 @@ function noiseNumbers(noise, get, level) {
   }
   if (noise.shuffles) {
     const { count, p_edge: edge, p_largest: largest } = noise.shuffles;
-    if (edge !== null) numbers.push(["p of the shuffled", chance(edge), "Chance that noise has an eigenvalue like the largest of the median shuffled copy."]);
+    if (edge !== null) numbers.push(["p of the shuffled", chance(edge),
+      "Chance that noise has an eigenvalue like the largest of the median shuffled copy."]);
     numbers.push(["p against shuffled", significant(largest), "Share whose largest eigenvalue is at least the " +
       `layer's, of ${plural(count, "shuffled copy", "shuffled copies")} and the layer itself.`]);
   }
@@ -157,6 +159,8 @@ function noiseSection(noise, vectors, get, { columns, definitions, measures, lev
   const numbers = noiseNumbers(noise, get, level).map((number) => entry(...number));
   const table = vectors ? [make("p", { class: "caption" }, "Singular vectors, against random directions; z in standard " +
     "errors, negative where they are localised."), vectorTable(vectors, measures)] : [];
-  return [make("h3", {}, "noise"), make("div", { class: "verdict" }, make("p", {}, make("b", {}, verdict(noise, get("num_spikes")))),
-    ...trapList(noise, get)), make("dl", {}, ...listed, ...numbers), ...table];
+  const [finding, ...rest] = verdict(noise, get("num_spikes"));
+  const words = [make("p", {}, make("b", {}, finding)), ...rest.map((text) => make("p", {}, text))];
+  return [make("h3", {}, "noise"), make("div", { class: "verdict" }, ...words, ...trapList(noise, get)),
+    make("dl", {}, ...listed, ...numbers), ...table];
 }

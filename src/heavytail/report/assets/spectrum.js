@@ -98,9 +98,8 @@ function drawCcdf(host, curves, fit) {
 }
 
 function drawLinear(host, curves, fit, noise, singular) {
-  const { top, counts } = singular ? curves.singular : curves.eigenvalues;
-  const [law, shuffles] = [lawOf(noise, curves.count), noise?.shuffles];
-  const shuffled = shuffles ? (singular ? shuffles.singular : shuffles.eigenvalues) : [];
+  const { top, counts, beyond, shuffled = [] } = singular ? curves.singular : curves.eigenvalues;
+  const law = lawOf(noise, curves.count);
   const width = top / counts.length;
   const place = (value) => (singular ? Math.sqrt(value) : value);
   const chart = frame(host, {
@@ -122,7 +121,11 @@ function drawLinear(host, curves, fit, noise, singular) {
     drawLaw(chart, values.map((value) => [value, curves.count * width *
       (singular ? 2 * value * law.density(value * value) : law.density(value))]));
     drawEdge(chart, place(noise.edge), 0);
-    drawSpikes(chart, noise.spikes.map(place));
+    drawSpikes(chart, noise.spikes.map(place).filter((spike) => spike <= top));
+  }
+  if (beyond) {
+    chart.svg.append(shape("text", { x: chart.right - 4, y: chart.bottom - 8, class: "note", "text-anchor": "end" },
+      `${grouped(beyond)} more up to ${significant(place(curves.x[0]))} →`));
   }
 }
 
