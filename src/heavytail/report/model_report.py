@@ -53,9 +53,10 @@ def summarise(rows: Iterable[Row], noise: Mapping[str, Noise] | None = None) -> 
 def _noise_counts(rows: list[Row], noise: Mapping[str, Noise]) -> dict[str, float | int]:
     bulky = [row for row in rows if isfinite(row.num_spikes)]
     trapped = [row.num_traps for row in rows if isfinite(row.num_traps)]
-    p_values = sorted(noise[row.name].p_value for row in bulky if row.name in noise)
-    # Benjamini and Hochberg (1995); scipy.stats has it, and takes longer to import than many a model to analyse.
-    passing = [i for i, p in enumerate(p_values, 1) if p <= LEVEL * i / len(p_values)]
+    # Benjamini and Hochberg (1995); scipy.stats has it, and takes longer to import than many a model to analyse. Rows
+    # without spikes have p-values above the level and cannot pass.
+    p_values = sorted(noise[row.name].p_value for row in bulky if row.num_spikes > 0 and row.name in noise)
+    passing = [i for i, p in enumerate(p_values, 1) if p <= LEVEL * i / len(bulky)]
     return {
         "noise_bulks": len(bulky),
         "num_spikes": int(sum(row.num_spikes for row in bulky)),

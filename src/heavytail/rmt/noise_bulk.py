@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log, pi, sqrt
+from math import exp, log, pi, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,7 +61,7 @@ class NoiseBulk:
         sigma: standard deviation of the noise's entries.
         error: relative standard error of sigma^2, from the fluctuations of noise and from the misfit.
         num_spikes: eigenvalues beyond the noise at the level asked for.
-        p_value: of the largest eigenvalue, under noise alone.
+        score: place of the largest eigenvalue in units of its Tracy-Widom law, under noise alone.
         misfit: greatest distance between the orders of the bulk's eigenvalues and the expected ones, over their number.
         allowance: the misfit that 99 of 100 bulks of noise of this size stay under.
         kurtosis: excess kurtosis of the entries that was allowed for.
@@ -73,11 +73,16 @@ class NoiseBulk:
     sigma: float
     error: float
     num_spikes: int
-    p_value: float
+    score: float
     misfit: float
     allowance: float
     kurtosis: float
     level: float
+
+    @property
+    def p_value(self) -> float:
+        """Chance that noise alone has so large an eigenvalue."""
+        return float(TracyWidom(1).sf(self.score))
 
     @property
     def law(self) -> MarchenkoPastur:
@@ -92,13 +97,15 @@ class NoiseBulk:
     @property
     def edge(self) -> float:
         """Upper edge of the bulk, as an eigenvalue of W^T W."""
-        return float(_edges(self.N, self.M, self.kurtosis, np.array([self.num_spikes]))[0][0]) * self.sigma**2
+        edges, _, _ = _edges(self.N, self.M)
+        return float(edges[self.num_spikes]) * _shift(self.N, self.M, self.kurtosis) * self.sigma**2
 
     @property
     def threshold(self) -> float:
         """What the largest eigenvalue of the bulk exceeds with a chance of `level`."""
-        _, location, scale = _edges(self.N, self.M, self.kurtosis, np.array([self.num_spikes]))
-        return float(location[0] + scale[0] * _critical(self.level)) * self.sigma**2
+        _, locations, scales = _edges(self.N, self.M)
+        location = locations[self.num_spikes] * _shift(self.N, self.M, self.kurtosis)
+        return float(location + scales[self.num_spikes] * _critical(self.level)) * self.sigma**2
 
     @property
     def problem(self) -> str:
@@ -133,19 +140,32 @@ def expected_count(
         50.0
     """
     spikes = np.asarray(spikes, np.float64)
-    k = spikes.size
-    n, m = N - k, M - k
-    y = np.asarray(x, np.float64) / (sigma**2 * n)
-    law = MarchenkoPastur(n / m)
-    theta = _angle(y, n / m)
-    count = m * law.cdf(y) + np.where(theta > 0, 0.25 - theta / (2 * pi) + kurtosis / (2 * pi) * np.sin(2 * theta), 0)
-    count = np.where(theta == pi, float(m), count)
-    if k:
+    n, m = N - spikes.size, M - spikes.size
+    theta = _angle(np.asarray(x, np.float64) / (sigma**2 * n), m / n)
+    return np.asarray(_count(theta, n, m, kurtosis, spikes / (sigma**2 * n)))
+
+
+def _count(theta: Vector, n: int, m: int, kurtosis: float, spikes: Vector) -> Vector:
+    """Give the expected count at angles, for a bulk of m eigenvalues and spikes in units of sigma^2 n."""
+    sine = np.sin(theta)
+    count = m * _mass(theta, sine, sqrt(m / n)) + 0.25 - theta / (2 * pi)
+    if kurtosis:
+        count += kurtosis / pi * sine * np.cos(theta)
+    if spikes.size:
         # The phase of a spike far out, theta / pi, is in the law of one row and one column less already.
-        nodes = np.linspace(0, pi, 257)
-        phase = np.angle(_weakness(spikes / (sigma**2 * n), m / n)[:, None] + np.exp(1j * nodes)).sum(axis=0)
-        count = count - np.interp(theta, nodes, (phase - k * nodes) / pi)
-    return np.asarray(count)
+        nodes, waves = _circle()
+        phase = np.angle(_weakness(spikes, m / n)[:, None] + waves).sum(axis=0)
+        count -= np.interp(theta, nodes, (phase - spikes.size * nodes) / pi)
+    return np.where(theta == 0, 0.0, np.where(theta == pi, float(m), count))
+
+
+def _mass(theta: Vector, sine: Vector, root: float) -> Vector:
+    """Give the Marchenko-Pastur distribution function at angles from the lower edge, root = sqrt(c).
+
+    The closed form of `MarchenkoPastur.cdf`, to 1e-16 / c: an order to a hundredth of a place needs no more.
+    """
+    turn = np.arctan2(root * sine, 1 - root * np.cos(theta))
+    return np.asarray((theta + sine / root - (1 / root**2 - 1) * turn) / pi)
 
 
 def fit_noise_bulk(evals: ArrayLike, N: int, M: int, *, kurtosis: float = 0.0, level: float = 0.01) -> NoiseBulk:
@@ -176,27 +196,27 @@ def fit_noise_bulk(evals: ArrayLike, N: int, M: int, *, kurtosis: float = 0.0, l
         (1, 1.0, 2.9)
     """
     evals = _checked(evals, N, M)
-    order = np.arange(M)
-    _, location, scale = _edges(N, M, kurtosis, order)
-    limits = location + _critical(level) * scale  # of the largest eigenvalue left, after that many were set aside
+    _, locations, scales = _edges(N, M)
+    locations = locations * _shift(N, M, kurtosis)
+    limits = locations + _critical(level) * scales  # of the largest eigenvalue left, after that many were set aside
     descending = evals[::-1]
-    k, p_value = 0, 1.0
+    k, score = 0, 0.0
     variance = _start(evals, N, M)
     while True:
         variance = _variance(evals, N, M, k, kurtosis, variance)
         if k == 0:
-            p_value = float(TracyWidom(1).sf((descending[0] / variance - location[0]) / scale[0]))
-        within = np.flatnonzero(descending[k:] <= variance * limits[k:])
-        more = int(within[0]) if within.size else M - k
+            score = float((descending[0] / variance - locations[0]) / scales[0])
+        beyond = descending[k : M - 1] > variance * limits[k:]
+        more = int(beyond.argmin()) if not beyond.all() else M - 1 - k
         k += more
         if more == 0 or k > MAX_SPIKES * M:
             break
     k = min(k, M - MIN_SIZE // 2)
-    return _judge(evals, N, M, k, variance, p_value, kurtosis, level)
+    return _judge(evals, N, M, k, variance, score, kurtosis, level)
 
 
 def _judge(
-    evals: Vector, N: int, M: int, k: int, variance: float, p_value: float, kurtosis: float, level: float
+    evals: Vector, N: int, M: int, k: int, variance: float, score: float, kurtosis: float, level: float
 ) -> NoiseBulk:
     bulk = evals[: M - k]
     gap = expected_count(bulk, N, M, sqrt(variance), kurtosis, evals[M - k :]) - np.arange(0.5, M - k)
@@ -211,7 +231,7 @@ def _judge(
         sigma=sqrt(variance),
         error=sqrt(max(statistical, 0.0) + systematic**2),
         num_spikes=k,
-        p_value=p_value,
+        score=score,
         misfit=misfit,
         allowance=allowance,
         kurtosis=kurtosis,
@@ -230,16 +250,20 @@ def _checked(evals: ArrayLike, N: int, M: int) -> Vector:
     return x
 
 
-def _edges(N: int, M: int, kurtosis: float, removed: NDArray[np.int64]) -> tuple[Vector, Vector, Vector]:
-    """Give the bulk's edge and the place and scale of its largest eigenvalue for unit noise, some spikes removed."""
-    n, m = (N - removed).astype(np.float64), (M - removed).astype(np.float64)
-    shift = 1 + kurtosis / np.sqrt(n * m)
-    edge = largest_eigenvalue(n, m)
-    return (np.sqrt(n) + np.sqrt(m)) ** 2 * shift, np.asarray(edge.location) * shift, np.asarray(edge.scale)
+@lru_cache(maxsize=256)
+def _edges(N: int, M: int) -> tuple[Vector, Vector, Vector]:
+    """Give, for unit Gaussian noise of 0, 1, ... rows and columns less, bulk edge and law of the largest eigenvalue."""
+    removed = np.arange(M - 1)
+    edge = largest_eigenvalue(N - removed, M - removed)
+    return (np.sqrt(N - removed) + np.sqrt(M - removed)) ** 2, np.asarray(edge.location), np.asarray(edge.scale)
 
 
-def _angle(y: Vector, Q: float) -> Vector:
-    c = 1 / Q
+def _shift(N: int, M: int, kurtosis: float) -> float:
+    """Give the factor by which the kurtosis of the entries moves the upper edge."""
+    return 1 + kurtosis / sqrt(N * M)
+
+
+def _angle(y: Vector, c: float) -> Vector:
     return np.asarray(np.arccos(np.clip((1 + c - y) / (2 * sqrt(c)), -1, 1)))
 
 
@@ -251,28 +275,40 @@ def _weakness(y: Vector, c: float) -> Vector:
 
 
 def _start(evals: Vector, N: int, M: int) -> float:
-    median = float(np.median(evals))
-    return max(median, float(evals[-1]) * 1e-12) / N / MarchenkoPastur(N / M).median()
+    median = float(evals[M // 2])
+    return max(median, float(evals[-1]) * 1e-12) / N / _median(N / M)
+
+
+@lru_cache(maxsize=256)
+def _median(Q: float) -> float:
+    return float(MarchenkoPastur(Q).median())
 
 
 def _variance(evals: Vector, N: int, M: int, k: int, kurtosis: float, variance: float) -> float:
     """Match the orders of the lower part of the bulk, k spikes set aside: Gauss-Newton in log sigma^2."""
     n, m = N - k, M - k
     upto = max(int(_RANGE * m), 2)
-    index = np.unique(np.linspace(0, upto - 1, min(upto, _POSITIONS)).astype(np.int64))
-    x, spikes = evals[index], evals[m:]
+    index = _positions(upto)
+    x, spikes = evals[index] / n, evals[m:] / n
     for _ in range(60):
-        gap = expected_count(x, N, M, sqrt(variance), kurtosis, spikes) - (index + 0.5)
-        slope = m / pi * sqrt(n / m) * np.sin(_angle(x / (variance * n), n / m))
+        theta = _angle(x / variance, m / n)
+        gap = _count(theta, n, m, kurtosis, spikes / variance) - (index + 0.5)
+        slope = m / pi * sqrt(n / m) * np.sin(theta)
         weight = float(slope @ slope)
         # All eigenvalues outside the support: go to where they are inside.
         step = float(slope @ gap) / weight if weight > 0 else float(np.sign(gap.sum()))
-        variance *= float(np.exp(np.clip(step, -0.5, 0.5)))
-        if abs(step) < 1e-10:
+        variance *= exp(min(max(step, -0.5), 0.5))
+        if abs(step) < 1e-9:
             break
     return variance
 
 
+@lru_cache(maxsize=256)
+def _positions(upto: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, upto - 1, min(upto, _POSITIONS)).astype(np.int64))
+
+
+@lru_cache(maxsize=256)
 def _relative_variance(N: int, M: int) -> float:
     """Variance of log sigma^2 from the fluctuations of Gaussian noise.
 
@@ -280,20 +316,21 @@ def _relative_variance(N: int, M: int) -> float:
     2 / (pi^2 m): Johansson (1998) for real matrices, integrated by parts.
     """
     c = M / N
-    theta, modes, waves = _waves()
+    theta = np.linspace(0, pi, 513)
+    modes = np.arange(1, _MODES + 1)
     density = 2 / pi * np.sin(theta) ** 2 / (1 + c - 2 * sqrt(c) * np.cos(theta) + 1e-300)
     below = np.cumsum(density) * (theta[1] - theta[0]) <= _RANGE
     slope = np.sin(theta) / (pi * sqrt(c))
     weight = np.where(below, slope * density, 0)
     weight /= (weight * slope).sum()
-    loads = waves @ weight
+    loads = np.sin(np.outer(modes, theta)) @ weight
     return float((2 / (pi**2 * modes) * loads**2).sum()) / M**2
 
 
 @lru_cache
-def _waves() -> tuple[Vector, Vector, Vector]:
-    theta, modes = np.linspace(0, pi, 513), np.arange(1.0, _MODES + 1)
-    return theta, modes, np.sin(np.outer(modes, theta))
+def _circle() -> tuple[Vector, NDArray[np.complex128]]:
+    nodes = np.linspace(0, pi, 257)
+    return nodes, np.exp(1j * nodes)
 
 
 @lru_cache

@@ -23,10 +23,12 @@ function drawLaw({ plot, x, y }, points) {
   plot.append(shape("path", { d: path.join(""), class: "law" }));
 }
 
-/* The outline of a histogram whose bins begin at `edge(i)`. */
+/* The outline of a histogram whose bins begin at `edge(i)`; where it is empty there is none. */
 function drawOutline({ plot, x, y, bottom }, heights, edge) {
-  const top = (height) => (height > 0 ? Math.min(bottom, y(height)) : bottom).toFixed(1);
-  const path = heights.map((height, i) => `V${top(height)}H${x(edge(i + 1)).toFixed(1)}`);
+  const path = heights.map((height, i) => {
+    const end = x(edge(i + 1)).toFixed(1);
+    return height > 0 ? `V${Math.min(bottom, y(height)).toFixed(1)}H${end}` : `V${bottom}M${end},${bottom}`;
+  });
   plot.append(shape("path", { d: `M${x(edge(0)).toFixed(1)},${bottom}${path.join("")}V${bottom}`, class: "shuffled" }));
 }
 
@@ -54,7 +56,7 @@ function noiseKeys(noise) {
 
 /* In words. */
 
-const percent = (share) => `${significant(100 * share, 2)} %`;
+const percent = (share) => `${significant(100 * share, 2)}\u202f%`;
 const plural = (count, one, many = one + "s") => `${grouped(count)} ${count === 1 ? one : many}`;
 const chance = (p) => (p !== null && p < 1e-15 ? "< 10⁻¹⁵" : significant(p));
 const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
@@ -137,14 +139,15 @@ const MEASURED = {
 
 function vectorTable(sides, measures) {
   const number = (text, far = false) => make("td", { class: far ? "number far" : "number" }, text);
+  const three = (value) => number(Math.abs(value) < 100 ? value.toPrecision(3) : significant(value));
   const z = (value) => number(value === null ? "–" : signed(value.toFixed(Math.abs(value) < 100 ? 1 : 0)), value < -3);
   const line = (title, count, cells) => make("tr", {}, make("th", { scope: "row" }, title), number(count), ...cells);
   const head = (text, tip = null) =>
     make("th", { scope: "col", class: "number" }, make("span", { "data-tip": tip, tabindex: tip && 0 }, text));
   const body = Object.entries(sides).flatMap(([side, { haar, parts }]) => [
     ...Object.entries(parts).map(([part, found]) => line(`${side}, ${part}`, grouped(found.count),
-      measures.flatMap((measure) => [number(significant(found[measure][0])), z(found[measure][1])]))),
-    line(`${side}, random`, "", measures.flatMap((measure) => [number(significant(haar[measure])), number("")])),
+      measures.flatMap((measure) => [three(found[measure][0]), z(found[measure][1])]))),
+    line(`${side}, random`, "", measures.flatMap((measure) => [three(haar[measure]), number("")])),
   ]);
   const heads = measures.flatMap((measure) => [head(...MEASURED[measure]), head("z")]);
   return make("div", { class: "wide" }, make("table", { class: "vectors" },

@@ -124,7 +124,7 @@ function drawLinear(host, curves, fit, noise, singular) {
     drawSpikes(chart, noise.spikes.map(place).filter((spike) => spike <= top));
   }
   if (beyond) {
-    chart.svg.append(shape("text", { x: chart.right - 4, y: chart.bottom - 8, class: "note", "text-anchor": "end" },
+    chart.svg.append(shape("text", { x: chart.right - 4, y: chart.top + 11, class: "note", "text-anchor": "end" },
       `${grouped(beyond)} more up to ${significant(place(curves.x[0]))} →`));
   }
 }
