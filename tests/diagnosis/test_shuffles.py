@@ -46,6 +46,17 @@ def test_a_heavy_row_is_one_trap_and_named_though_shuffling_scatters_it(seed):
     assert found.traps[0].excess == pytest.approx(4 / sqrt(1 + sqrt(2)), rel=0.2)
 
 
+@pytest.mark.parametrize("law", ["gaussian", "laplace", "uniform"])
+def test_a_row_of_twice_the_size_is_found_among_entries_of_any_law(law):
+    # Its mean square, 4, is 1.65 thresholds; a Laplace row of 200 scatters by sqrt(5 / 200) of it.
+    found = 0
+    for seed in range(40):
+        W = getattr(ensembles, law)(400, 200, seed)
+        W[42] *= 2
+        found += [(trap.kind, trap.row) for trap in find_carriers(W)[0]] == [("row", 42)]
+    assert found >= 38
+
+
 def test_a_row_of_huge_entries_is_one_trap_not_a_hundred():
     W = gaussian(0)
     W[42] *= 100

@@ -5,8 +5,10 @@ from math import log10, nan, sqrt
 
 import numpy as np
 
+from heavytail.diagnosis.layer import Wanted, diagnose_layer
 from heavytail.diagnosis.row import Row
-from heavytail.report.model_report import ModelReport
+from heavytail.report.model_report import ModelReport, summarise
+from heavytail.spectra.exact import spectrum_of_stack
 from heavytail.spectra.spectrum import Spectrum
 
 HOSTILE = "</script><img src=x onerror=\"document.title='broken'\">"
@@ -130,3 +132,51 @@ def make(layers=24, n=384, seed=7, hostile=True, noise=False):
     source["notes"] = ["lm_head is stored apart from model.embed_tokens"]
     settings = {"conv": "slices", "convention": "default", "nulls": 0, "bootstrap": 0, "seed": 0}
     return ModelReport(source, settings, {}, tuple(rows), spectra, "0.1.0")
+
+
+def noisy_stacks(seed=5):
+    """Matrices by name: noise, with spikes, with a trap of each kind, pooled, square; a power law; too small."""
+    rng = np.random.default_rng(seed)
+    normal = rng.standard_normal
+    spiked, trapped = normal((300, 120)), normal((400, 150))
+    for scale in (4.0, 5.0, 6.0):
+        u, v = normal(300), normal(120)
+        spiked += scale * 300**0.5 * np.outer(u / np.linalg.norm(u), v / np.linalg.norm(v))
+    trapped[10, 20], trapped[:, 99], trapped[300] = 80.0, 5 * trapped[:, 99], 6 * trapped[300]
+    left, right = np.linalg.qr(normal((200, 200)))[0], np.linalg.qr(normal((100, 100)))[0]
+    return {
+        "pure": normal((1, 200, 100)),
+        "spiked": spiked[None],
+        "trapped": trapped[None],
+        "pooled": np.stack([normal((100, 50)), 2 * normal((100, 50)), 3 * normal((100, 50))]),
+        "square": normal((1, 128, 128)),
+        "heavy": (left[:, :100] * np.arange(1, 101) ** -1.0 @ right)[None],
+        "small": normal((1, 40, 8)),
+    }
+
+
+def noisy(nulls=3, vectors=True):
+    """A report of those matrices, diagnosed in earnest."""
+    layers = [
+        diagnose_layer(
+            spectrum_of_stack(stack, "float64"),
+            [lambda _, W=W: [W] for W in stack],
+            Wanted(nulls=nulls, vectors=vectors),
+            name=name,
+            kind="linear",
+            dtype="float64",
+        )
+        for name, stack in noisy_stacks().items()
+    ]
+    rows = tuple(layer.row for layer in layers)
+    noise = {layer.row.name: layer.noise for layer in layers}
+    return ModelReport(
+        {"name": "noisy"},
+        {"convention": "default", "nulls": nulls},
+        summarise(rows, noise),
+        rows,
+        {layer.row.name: layer.spectrum for layer in layers},
+        "0.1.0",
+        noise,
+        {layer.row.name: layer.vectors for layer in layers if layer.vectors},
+    )

@@ -82,8 +82,24 @@ def test_a_poor_fit_is_reported_only_when_chance_does_not_explain_it(changes, re
 
 
 def test_traps_are_a_note():
-    assert "3 eigenvalues of the shuffled matrix" in only(ok(num_traps=3)).sentence
-    assert attention([ok(num_traps=0)]) == ()
+    assert only(ok(num_traps=3)).sentence.startswith("3 traps: ")
+    assert only(ok(num_traps=1)).sentence.startswith("1 trap: a single entry, row or column")
+    assert attention([ok(num_traps=0)]) == attention([ok(num_traps=nan)]) == ()
+
+
+def test_a_bulk_without_spikes_is_a_note_and_no_bulk_is_none():
+    finding = only(ok(num_spikes=0))
+    assert (finding.severity, finding.sentence) == (
+        "note",
+        "its spectrum shows nothing beyond noise: untrained, or reset?",
+    )
+    assert attention([ok(num_spikes=4), ok(num_spikes=nan)]) == ()
+    assert attention([left("failed")])[0].severity == "problem"
+
+
+def test_a_missing_tail_is_not_blamed_on_a_missing_bulk():
+    reason = "fewer than 10 eigenvalues; no noise bulk: it needs 16 eigenvalues"
+    assert only(ok(alpha=nan, D=nan, reason=reason)).sentence == "no tail was fitted: fewer than 10 eigenvalues"
 
 
 def test_many_rows_of_one_finding_are_grouped_with_the_strongest_first():

@@ -266,6 +266,20 @@ def test_the_theme_toggles(page):
 
 
 @pytest.mark.parametrize("width", [400, 800, 1400])
+def test_nothing_sticks_out_of_a_page_with_noise(driver, noisy, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        for page in _visit(driver, f"{noisy}#layer=trapped"):
+            assert opens(page, "trapped")
+            assert page.execute_script("return document.documentElement.scrollWidth") <= width
+            panel = "const panel = document.getElementById('panel'); return panel.scrollWidth - panel.clientWidth"
+            assert page.execute_script(panel) <= 0
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("width", [400, 800, 1400])
 def test_nothing_sticks_out_sideways(page, width):
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -276,6 +290,97 @@ def test_nothing_sticks_out_sideways(page, width):
             assert page.execute_script("return document.documentElement.scrollWidth") <= width
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    path = tmp_path_factory.mktemp("noisy") / "report.html"
+    path.write_text(render(sample.noisy()), encoding="utf-8")
+    return path.as_uri()
+
+
+def drawn(page, kind):
+    """Count what is drawn of a kind in density and histogram; the CCDF between them has none of it."""
+    charts = page.find_elements("css selector", "#panel figure svg")
+    return [len(chart.find_elements("css selector", f".{kind}")) for chart in charts]
+
+
+def test_law_edge_spikes_and_shuffled_copies_are_drawn(driver, noisy):
+    for page in _visit(driver, f"{noisy}#layer=spiked"):
+        assert opens(page, "spiked")
+        assert [drawn(page, kind) for kind in ("law", "noise", "spike", "shuffled")] == 4 * [[1, 0, 1]]
+        ticks = page.execute_script("return document.querySelector('#panel svg .spike').getAttribute('d')")
+        assert ticks.count("M") == 3
+        one(page, "#panel figure button:last-child").click()
+        assert [drawn(page, kind) for kind in ("law", "noise", "spike", "shuffled")] == 4 * [[1, 0, 1]]
+        assert {"noise", "its edge", "spikes", "shuffled"} <= set(texts(page, "#panel figure .keys > span"))
+
+
+def test_the_law_is_drawn_where_theory_puts_it(driver, noisy):
+    """The script's density, and the drawn edge, against the bulk that was fitted."""
+    (bulk,) = sample.noisy(nulls=0, vectors=False).noise["spiked"].bulks
+    script = (
+        "const i = data.columns.name.indexOf('spiked');"
+        "return arguments[0].map(lawOf(data.noise[i], data.curves[i].count).density)"
+    )
+    for page in _visit(driver, f"{noisy}#layer=spiked"):
+        low, high = (edge * bulk.scale for edge in bulk.law.edges)
+        x = [low + (high - low) * share for share in (0.01, 0.3, 0.7, 0.99)]
+        expected = [bulk.law.pdf(at / bulk.scale) / bulk.scale * (117 / 120) for at in x]
+        assert page.execute_script(script, x) == pytest.approx(expected, rel=1e-3)
+        line = page.execute_script(
+            "const svg = document.querySelectorAll('#panel figure svg')[2];"
+            "const ticks = [...svg.querySelectorAll('.axes text[text-anchor=middle]')];"
+            "const [a, b] = [ticks[0], ticks[ticks.length - 1]];"
+            "const at = Number(svg.querySelector('line.noise').getAttribute('x1'));"
+            "const x = (tick) => Number(tick.getAttribute('x'));"
+            "return Number(b.textContent) * (at - x(a)) / (x(b) - x(a))"
+        )
+        assert line**2 == pytest.approx(bulk.edge, rel=5e-3)
+
+
+def test_the_finding_is_put_in_words(driver, noisy):
+    said = {
+        "pure": "Noise explains all of it",
+        "pooled": "Noise explains all of it",
+        "spiked": "Noise bulk with 3 spikes beyond its edge.",
+        "heavy": "No noise bulk: ",
+        "small": "No noise bulk: it needs 16 eigenvalues.",
+    }
+    for page in _visit(driver, noisy):
+        for name, words in said.items():
+            page.execute_script("location.hash = arguments[0]", f"#layer={name}")
+            assert opens(page, name)
+            assert one(page, "#panel .verdict b").text.startswith(words)
+            assert "no noise bulk" not in " ".join(texts(page, "#panel .remarks li p")[:-1])
+
+
+def test_traps_are_listed_with_their_places(driver, noisy):
+    for page in _visit(driver, f"{noisy}#layer=trapped"):
+        assert opens(page, "trapped")
+        assert "3 traps" in one(page, "#panel .verdict").text
+        places = {text.split(",", 1)[0] if "(" not in text else text[:14] for text in texts(page, "#panel .traps li")}
+        assert places == {"entry (10, 20)", "column 99", "row 300"}
+
+
+def test_localisation_is_a_table(driver, noisy):
+    for page in _visit(driver, f"{noisy}#layer=spiked"):
+        assert opens(page, "spiked")
+        parts = texts(page, "#panel .vectors tbody th")
+        assert {"left, bulk", "left, spikes", "left, random", "right, spikes", "right, random"} <= set(parts)
+
+
+def test_noise_is_a_group_of_columns_that_sort(driver, noisy):
+    for page in _visit(driver, noisy):
+        chips = page.find_elements("css selector", "#groups label")
+        (chip,) = [chip for chip in chips if chip.text == "noise"]
+        chip.click()
+        assert "mp_softrank" in texts(page, "thead tr:last-child th")
+        one(page, "th[data-column=bulk_edge] button").click()
+        values = column(page, "bulk_edge")
+        assert values[-2:] == ["–", "–"]
+        numbers = [float(text) for text in values[:-2]]
+        assert numbers == sorted(numbers)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from heavytail.report.curves import ccdf, linear_histogram, log_histogram, significant
+from heavytail.report.curves import ccdf, linear_histogram, log_counts, log_histogram, significant, thinned
 
 
 @pytest.fixture
@@ -45,6 +45,27 @@ def test_linear_counts_sum_to_all_values(evals):
     top, counts = linear_histogram(evals)
     assert counts.sum() == evals.size
     assert top == evals.max()
+
+
+def test_linear_counts_end_at_a_limit(evals):
+    top, counts = linear_histogram(evals, limit=0.5)
+    assert top == 0.5
+    assert counts.sum() == (evals <= 0.5).sum()
+    assert linear_histogram(evals, limit=1e9).top == evals.max()
+
+
+def test_logarithmic_counts_hold_every_eigenvalue_above_the_floor(evals):
+    assert log_counts(evals, floor=0.01).counts.sum() == (evals > 0.01).sum()
+
+
+def test_thinned_values_keep_their_ends_and_their_order():
+    values = np.sort(np.random.default_rng(1).random(1000))
+    few = thinned(values, 60)
+    assert few.size == 60
+    assert (few[[0, -1]] == values[[0, -1]]).all()
+    assert np.isin(few, values).all()
+    assert (np.diff(few) > 0).all()
+    np.testing.assert_array_equal(thinned(values[:60], 60), values[:60])
 
 
 def test_the_ccdf_is_one_over_n_at_the_largest_eigenvalue(evals):

@@ -145,12 +145,42 @@ def test_nothing_to_report_is_said(report):
     assert "Nothing to report" in render(replace(report, rows=(replace(calm, warning="", D=0.01, entropy=0.9),)))
 
 
+def test_bulks_spikes_and_traps_are_counted_at_the_head(text):
+    page = render(sample.noisy(vectors=False))
+    assert "<b>5</b> of 7 layers with a noise bulk" in page
+    assert "<b>6</b> spikes beyond it" in page
+    assert "<b>3</b> traps" in page
+    assert "noise bulk</span>" not in text
+
+
+def test_traps_are_not_counted_where_nothing_was_shuffled():
+    page = render(sample.noisy(nulls=0, vectors=False))
+    assert "</b> spikes beyond it" in page
+    assert "</b> traps" not in page
+
+
+def test_a_hostile_name_and_reason_of_noise_stay_text():
+    evil = sample.HOSTILE
+    report = sample.noisy(nulls=1)
+    rows = (replace(report.rows[0], name=evil), *report.rows[1:])
+    noise = {evil: replace(report.noise["pure"], reason=evil)}
+    page = render(replace(report, rows=rows, noise=noise, spectra={evil: report.spectra["pure"]}))
+    assert evil not in page
+    assert "img" not in Page(page).tags
+
+
 def test_an_empty_report_makes_a_page(report):
     assert "0 layers" in render(replace(report, rows=(), spectra={}, source={}, settings={}))
 
 
 def test_a_hundred_layers_take_less_than_400_kb():
     assert len(render(sample.make(layers=94, n=1024)).encode()) < 400_000
+
+
+def test_noise_and_shuffles_of_a_layer_take_less_than_two_kb():
+    report = sample.noisy(vectors=False)
+    bare = replace(report, noise={})
+    assert len(render(report).encode()) - len(render(bare).encode()) < 2000 * len(report.rows)
 
 
 @pytest.mark.slow

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import nan, sqrt
+from math import exp, log1p, nan, sqrt
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammainccinv, gammaincinv, stdtrit
+from scipy.special import gammainccinv, gammaincinv, ndtri, stdtrit
 
 from heavytail.rmt.noise_bulk import MIN_SIZE, fit_noise_bulk
 from heavytail.spectra.entries import Blocks, whole
@@ -29,6 +29,7 @@ from heavytail.spectra.spectrum import Spectrum
 __all__ = ["Shuffles", "Trap", "density_distance", "find_carriers", "shuffle"]
 
 _CHANCE = 0.01  # that a delocalised spike alone makes a line stand out
+_NORMAL = 1.349  # distance of the quartiles of a normal law, in standard deviations
 _LISTED = 100  # at most so many entries are named
 
 Matrix = NDArray[np.float64]
@@ -162,20 +163,21 @@ def find_carriers(W: Matrix, index: int = 0) -> tuple[list[Trap], float]:
     N, M = W.shape
     squares = np.square(W)
     small = rest = np.ones(W.shape, bool)
-    variance = float(squares.mean())
+    variance, kurtosis = float(squares.mean()), 0.0
     rows = columns = np.zeros(0, np.intp)
     by_row, by_column = squares.mean(axis=1), squares.mean(axis=0)
     for _ in range(3):  # what is too heavy must not count in what it is measured by
         small = squares <= variance * sqrt(N * M)
         by_row, by_column = _mean_squares(squares, small, 1), _mean_squares(squares, small, 0)
-        rows, columns = _heavy(by_row, variance, N / M), _heavy(by_column, variance, M / N)
+        rows = _heavy(by_row / variance, N / M, (kurtosis + 2) / M)
+        columns = _heavy(by_column / variance, M / N, (kurtosis + 2) / N)
         rest = small.copy()
         rest[rows], rest[:, columns] = False, False
         if not rest.any():
             break
-        variance = float(squares[rest].mean())
-    kept = squares[rest]
-    kurtosis = float(kept @ kept) * kept.size / float(kept.sum()) ** 2 - 3 if kept.any() else 0.0
+        kept = squares[rest]
+        variance = float(kept.mean())
+        kurtosis = float(kept @ kept) / kept.size / variance**2 - 3 if variance > 0 else 0.0
     alone = ~small
     alone[rows], alone[:, columns] = False, False
     traps = [Trap("row", index, int(r), None, _excess(by_row[r], variance, N / M)) for r in rows]
@@ -193,18 +195,20 @@ def _mean_squares(squares: Matrix, small: NDArray[np.bool_], axis: int) -> Matri
     return np.asarray(np.where(most, squares.mean(axis=axis), total / np.maximum(count, 1)))
 
 
-def _heavy(mean_squares: Matrix, variance: float, ratio: float) -> NDArray[np.intp]:
+def _heavy(mean_squares: Matrix, ratio: float, sampling: float) -> NDArray[np.intp]:
     """Give the lines beyond their threshold that also stand out among their like.
 
-    A spike spread over all lines makes some heavier than others: their mean squares follow a constant plus chi-squared
-    of one degree of freedom, or less unequal ones. A line must be farther out, in distances of quartiles, than the
-    heaviest of so many is likely to be.
+    Mean squares of lines differ by chance, about as a lognormal law of variance `sampling`, and because a spike spread over all lines does not
+    spread evenly: at most as chi-squared of one degree of freedom. A line stands out if it is heavier than the heaviest
+    of so many is likely to be for both reasons. All is in units of the noise's variance.
     """
-    lower, upper = np.quantile(mean_squares, [0.25, 0.75])
-    first, third = 2 * gammaincinv(0.5, np.array([0.25, 0.75]))
-    farthest = (2 * gammainccinv(0.5, _CHANCE / mean_squares.size) - first) / (third - first)
-    heavy = (mean_squares > variance * (1 + sqrt(ratio))) & (mean_squares - lower > farthest * (upper - lower))
-    return np.flatnonzero(heavy)
+    lower, middle, upper = np.quantile(mean_squares, [0.25, 0.5, 0.75])
+    chance = _CHANCE / mean_squares.size
+    spread = sqrt(max(0.0, ((upper - lower) / _NORMAL) ** 2 - sampling))
+    first, second, third = 2 * gammaincinv(0.5, np.array([0.25, 0.5, 0.75]))
+    uneven = spread * _NORMAL * (2 * gammainccinv(0.5, chance) - second) / (third - first)
+    beyond = max(1 + sqrt(ratio), middle * exp(-ndtri(chance) * sqrt(log1p(sampling))) + uneven)
+    return np.flatnonzero(mean_squares > beyond)
 
 
 def _excess(mean_square: float, variance: float, ratio: float) -> float:

@@ -16,7 +16,8 @@ const order = ["identity", "shape", "scale", "noise", "phase"].filter((group) =>
 const groups = Object.fromEntries([...order, ...Object.keys(data.groups)].map((group) => [group, data.groups[group]]));
 const columns = { key: true, groups: new Set(), empty: false };
 const KEY = new Set(["name", "kind", "status", "N", "M", "log_norm", "log_spectral_norm", "stable_rank",
-  "rank_loss", "entropy", "alpha", "sigma", "D", "num_pl_spikes", "warning", "alpha_weighted", "num_spikes", "num_traps", "phase"]);
+  "rank_loss", "entropy", "alpha", "sigma", "D", "num_pl_spikes", "warning", "alpha_weighted", "num_spikes",
+  "num_traps", "phase"]);
 const current = { row: null };
 
 const table = createTable(byId("scroller"), {

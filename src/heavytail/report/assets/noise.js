@@ -73,7 +73,8 @@ function verdict({ reason, laws, misfit, fits }, spikes) {
 
 function trapText([kind, matrix, row, column, excess], pooled) {
   const place = kind === "entry" ? `(${row}, ${column})` : kind === "row" ? row : column;
-  return `${pooled ? `matrix ${matrix}: ` : ""}${kind} ${place}, ${excess < 100 ? excess.toFixed(1) : significant(excess)} times its threshold`;
+  const times = excess < 100 ? excess.toFixed(1) : significant(excess);
+  return `${pooled ? `matrix ${matrix}: ` : ""}${kind} ${place}, ${times} times its threshold`;
 }
 
 function trapList({ shuffles }, get) {
@@ -83,7 +84,7 @@ function trapList({ shuffles }, get) {
     : found === 1 ? "1 trap: a single entry, row or column that makes an eigenvalue of its own."
     : found > 1 ? `${grouped(found)} traps: single entries, rows or columns that make eigenvalues of their own.` : null;
   const items = listed.map((trap) => make("li", {}, trapText(trap, get("num_matrices") > 1)));
-  const where = listed.length ? "The parts beyond their threshold, the largest first; one just beyond it need not count. " +
+  const where = listed.length ? "Parts beyond their threshold, the largest first; one just beyond need not count. " +
     "Rows are numbered from 0 along the larger dimension N, columns along the smaller M." : null;
   return [said && make("p", {}, said), items.length ? make("ol", { class: "traps" }, ...items) : null,
     where && make("p", { class: "caption" }, where)].filter(Boolean);
@@ -99,17 +100,17 @@ function noiseNumbers(noise, get, level) {
     numbers.push(
       ["σ", sigma, `${pooled ? "From" : "95 % interval"} ${low} to ${high}${pooled ? " over the matrices" : ""}. ` +
         "Standard deviation of the noise's entries."],
-      ["spikes from", least, `${least === most ? "" : `To ${most} over the matrices. `}From this eigenvalue on it is a ` +
-        `spike: noise exceeds it in ${percent(level)} of layers.`],
+      ["spikes from", least, `${least === most ? "" : `To ${most} over the matrices. `}An eigenvalue beyond it is a spike: ` +
+        `noise exceeds it in ${percent(level)} of layers.`],
       ["p of the largest", chance(noise.p_value), "Chance that noise alone has an eigenvalue like the largest here."],
-      ["misfit", percent(noise.misfit[0]), `Most eigenvalues of the bulk that are out of place${pooled ?
-        ", of any matrix" : ""}; 99 of 100 bulks of noise stay under ${percent(noise.misfit[1])}.`],
+      ["misfit", percent(noise.misfit[0]), `Greatest share of the bulk's eigenvalues out of place${pooled ?
+        ", of all matrices" : ""}; 99 of 100 bulks of noise stay under ${percent(noise.misfit[1])}.`],
       ["kurtosis", significant(noise.kurtosis, 2), "Excess kurtosis of the noise's entries, 0 for Gaussian ones."]);
   }
   const [ratio, error] = noise.spacing;
   if (ratio !== null) {
-    numbers.push(["spacing ratio", ratio.toFixed(3), `± ${significant(error, 2)} (standard error). Neighbouring level ` +
-      "spacings, smaller over larger: 0.531 where eigenvalues repel as in random matrices, 0.386 where they are independent."]);
+    numbers.push(["spacing ratio", ratio.toFixed(3), `± ${significant(error, 2)} (standard error). Neighbouring spacings, ` +
+      "smaller over larger: 0.531 where eigenvalues repel as in random matrices, 0.386 where they are independent."]);
   }
   if (noise.shuffles) {
     const { count, p_edge: edge, p_largest: largest } = noise.shuffles;
@@ -157,11 +158,12 @@ function vectorTable(sides, measures) {
 
 /* The section of the panel. */
 function noiseSection(noise, vectors, get, { columns, definitions, measures, level, entry }) {
-  const listed = columns.filter((column) => get(column) !== null).map((column) => entry(column, show(column, get(column)),
+  const known = columns.filter((column) => get(column) !== null);
+  const listed = known.map((column) => entry(column, show(column, get(column)),
     (column === "rand_distance" ? distanceNote(noise) : "") + definitions[column]));
   const numbers = noiseNumbers(noise, get, level).map((number) => entry(...number));
-  const table = vectors ? [make("p", { class: "caption" }, "Singular vectors, against random directions; z in standard " +
-    "errors, negative where they are localised."), vectorTable(vectors, measures)] : [];
+  const table = vectors ? [make("p", { class: "caption" }, "Singular vectors against random directions; z in " +
+    "standard errors, negative where they are localised."), vectorTable(vectors, measures)] : [];
   const [finding, ...rest] = verdict(noise, get("num_spikes"));
   const words = [make("p", {}, make("b", {}, finding)), ...rest.map((text) => make("p", {}, text))];
   return [make("h3", {}, "noise"), make("div", { class: "verdict" }, ...words, ...trapList(noise, get)),

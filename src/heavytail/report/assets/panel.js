@@ -105,7 +105,8 @@ function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
       const fresh = host.hidden;
       host.hidden = false;
       document.body.classList.add("open");
-      host.replaceChildren(bar(row), ...headline(row), ...remarks(row), ...figures(row), ...noise(row), ...numbers(row));
+      const found = [headline, remarks, figures, noise, numbers].flatMap((part) => part(row));
+      host.replaceChildren(bar(row), ...found);
       host.setAttribute("aria-label", `Layer ${value("name", row)}`);
       host.scrollTop = 0;
       seen = host.clientWidth;
