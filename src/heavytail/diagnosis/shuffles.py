@@ -198,9 +198,9 @@ def _mean_squares(squares: Matrix, small: NDArray[np.bool_], axis: int) -> Matri
 def _heavy(mean_squares: Matrix, ratio: float, sampling: float) -> NDArray[np.intp]:
     """Give the lines beyond their threshold that also stand out among their like.
 
-    Mean squares of lines differ by chance, about as a lognormal law of variance `sampling`, and because a spike spread over all lines does not
-    spread evenly: at most as chi-squared of one degree of freedom. A line stands out if it is heavier than the heaviest
-    of so many is likely to be for both reasons. All is in units of the noise's variance.
+    Mean squares of lines differ by chance, about as a lognormal law of variance `sampling`, and because a spike spread
+    over all lines does not spread evenly: at most as chi-squared of one degree of freedom. A line stands out if it is
+    heavier than the heaviest of so many is likely to be for both reasons. All is in units of the noise's variance.
     """
     lower, middle, upper = np.quantile(mean_squares, [0.25, 0.5, 0.75])
     chance = _CHANCE / mean_squares.size
