@@ -28,12 +28,12 @@ from heavytail.rmt.edges import bulk_edge, largest_eigenvalue
 
 # Classes of M and their shares of the matrices; within one M is even in its logarithm, Q in its own up to the limits.
 CLASSES = (
-    (50, 100, 0.34),
-    (100, 200, 0.26),
+    (50, 100, 0.32),
+    (100, 200, 0.25),
     (200, 400, 0.2),
-    (400, 800, 0.14),
-    (800, 1400, 0.045),
-    (1400, 2000, 0.015),
+    (400, 800, 0.15),
+    (800, 1400, 0.06),
+    (1400, 2000, 0.02),
 )
 MAX_Q, MAX_ENTRIES = 16.0, 2.5e7
 LAWS: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {

@@ -265,31 +265,20 @@ def test_the_theme_toggles(page):
     assert page.execute_script(background) == before
 
 
-@pytest.mark.parametrize("width", [400, 800, 1400])
-def test_nothing_sticks_out_of_a_page_with_noise(driver, noisy, width):
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+@pytest.fixture(params=[400, 800, 1400])
+def width(driver, request):
+    """A width of the window in pixels."""
+    size = {"width": request.param, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    try:
-        for page in _visit(driver, f"{noisy}#layer=trapped"):
-            assert opens(page, "trapped")
-            assert page.execute_script("return document.documentElement.scrollWidth") <= width
-            panel = "const panel = document.getElementById('panel'); return panel.scrollWidth - panel.clientWidth"
-            assert page.execute_script(panel) <= 0
-    finally:
-        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    yield request.param
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-@pytest.mark.parametrize("width", [400, 800, 1400])
-def test_nothing_sticks_out_sideways(page, width):
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    try:
-        for address in ("", f"#layer={_LAYER}"):
-            page.execute_script("location.hash = arguments[0]", address)
-            assert not address or opens(page, _LAYER)
-            assert page.execute_script("return document.documentElement.scrollWidth") <= width
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+def test_nothing_sticks_out_sideways(width, page):
+    for address in ("", f"#layer={_LAYER}"):
+        page.execute_script("location.hash = arguments[0]", address)
+        assert not address or opens(page, _LAYER)
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
 
 
 @pytest.fixture(scope="module")
@@ -368,6 +357,14 @@ def test_localisation_is_a_table(driver, noisy):
         assert opens(page, "spiked")
         parts = texts(page, "#panel .vectors tbody th")
         assert {"left, bulk", "left, spikes", "left, random", "right, spikes", "right, random"} <= set(parts)
+
+
+def test_nothing_of_the_noise_sticks_out_of_the_panel(width, driver, noisy):
+    for page in _visit(driver, f"{noisy}#layer=trapped"):
+        assert opens(page, "trapped")
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        panel = "const panel = document.getElementById('panel'); return panel.scrollWidth - panel.clientWidth"
+        assert page.execute_script(panel) <= 0
 
 
 def test_noise_is_a_group_of_columns_that_sort(driver, noisy):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import nan, sqrt
 from typing import Any
@@ -33,8 +33,9 @@ class Noise:
     Attributes:
         bulks: the best noise bulk of each of the row's matrices; none where the row cannot have one.
         reason: why the row has no bulk; empty if each of its matrices has one.
-        spacing_ratio: mean ratio of neighbouring level spacings, the smaller over the larger: 0.5307 where eigenvalues
-            repel as those of real random matrices, 0.3863 where they are independent (Atas et al. 2013).
+        spacing_ratio: mean ratio of neighbouring level spacings, the smaller over the larger, of the bulk, or of all
+            levels where there is none: 0.5307 where they repel as those of real random matrices, 0.3863 where they are
+            independent (Atas et al. 2013).
         spacing_error: standard error of that mean.
         shuffles: what shuffled copies show, where they were asked for.
     """
@@ -112,16 +113,19 @@ def find_noise(spectrum: Spectrum, matrices: Sequence[Blocks], shuffles: Shuffle
         >>> noise.reason, noise.bulks[0].num_spikes, round(noise.bulks[0].sigma, 2)
         ('', 0, 1.0)
     """
-    ratio, error = spacing_ratio(spectrum.by_matrix, spectrum.floor)
     bulks, reason = _bulks(spectrum, matrices)
+    levels = list(spectrum.by_matrix)
+    if not reason:  # spikes are no levels of the bulk
+        levels = [evals[: evals.size - bulk.num_spikes] for evals, bulk in zip(levels, bulks, strict=True)]
+    ratio, error = spacing_ratio(levels, spectrum.floor)
     return Noise(bulks, reason, ratio, error, shuffles)
 
 
-def spacing_ratio(evals: Vector, floor: float = 0.0) -> tuple[float, float]:
+def spacing_ratio(evals: Iterable[Vector], floor: float = 0.0) -> tuple[float, float]:
     """Give the mean ratio of neighbouring level spacings and its standard error; it needs no unfolding.
 
     Args:
-        evals: (k, M) eigenvalues of k matrices, ascending.
+        evals: eigenvalues of one matrix after the other, each ascending.
         floor: eigenvalues at or below it are left out.
 
     Example:

@@ -196,7 +196,8 @@ def _noise(report: ModelReport, rows: Iterable[Row]) -> list[tuple[str, str]]:
     said = [(f"{bulks:.0f}", f"of {sum(row.status == 'ok' for row in rows)} layers with a noise bulk")]
     if bulks:
         said.append((f"{spikes:.0f}", f"{'spike' if spikes == 1 else 'spikes'} beyond it"))
-        said.append((f"{spiked:.0f}", f"with spikes at a false discovery rate of {100 * LEVEL:g} %"))
+        layers = "layer" if spiked == 1 else "layers"
+        said.append((f"{spiked:.0f}", f"{layers} with spikes at a false discovery rate of {100 * LEVEL:g} %"))
     if isfinite(traps):
         said.append((f"{traps:.0f}", "trap" if traps == 1 else "traps"))
     return said

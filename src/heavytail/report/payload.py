@@ -29,7 +29,7 @@ __all__ = ["clean", "payload", "printable"]
 Vector = NDArray[np.float64]
 
 _TEXTS = tuple(field.name for field in fields(Row) if field.type == "str")
-_SPIKES = 60  # at most so many are marked: they stand a pixel apart
+_SPIKES = 40  # at most so many are marked, evenly in their order: more would run together
 _REACH = 3  # linear histograms of singular values end at so many noise edges: the bulk must not be squeezed to nothing
 _TRAPS = 20  # at most so many are listed
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -96,7 +96,7 @@ def _curves(spectrum: Spectrum | None, noise: Noise | None) -> dict[str, Any] | 
         "below": int(np.count_nonzero(evals <= floor)),
         "floor": significant(np.array([floor]))[0],
         "range": significant(np.log10(edges[[0, -1]]), 6),
-        "density": significant(density),
+        "density": significant(density, 3),
         "x": significant(x, 5),
         "rank": rank.tolist(),
         "eigenvalues": _linear(evals, copies, 2 * _REACH * edge),
@@ -143,7 +143,7 @@ def _bulks(noise: Noise, spectrum: Spectrum) -> dict[str, Any]:
         "laws": [_law(bulk) for bulk in bulks],
         "edge": _numbers(_edge(noise))[0],
         "threshold": _numbers(min(bulk.threshold for bulk in bulks), max(bulk.threshold for bulk in bulks)),
-        "spikes": significant(thinned(_spikes(bulks, spectrum), _SPIKES)),
+        "spikes": significant(thinned(_spikes(bulks, spectrum), _SPIKES), 3),
         "sigma": _sigma(bulks),
         "p_value": _numbers(noise.p_value)[0],
         "misfit": _numbers(worst.misfit, worst.allowance),

@@ -74,7 +74,7 @@ function verdict({ reason, laws, misfit, fits }, spikes) {
 function trapText([kind, matrix, row, column, excess], pooled) {
   const place = kind === "entry" ? `(${row}, ${column})` : kind === "row" ? row : column;
   const times = excess < 100 ? excess.toFixed(1) : significant(excess);
-  return `${pooled ? `matrix ${matrix}: ` : ""}${kind} ${place}, ${times} times its threshold`;
+  return `${pooled ? `matrix ${matrix}: ` : ""}${kind} ${place}, ${times}\u202f× its threshold`;
 }
 
 function trapList({ shuffles }, get) {
