@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan, sqrt
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.diagnosis.shuffles import Shuffles
+from heavytail.rmt.edges import largest_eigenvalue
 from heavytail.rmt.noise_bulk import MIN_SIZE, NoiseBulk, fit_noise_bulk
 from heavytail.spectra.entries import Blocks, excess_kurtosis, leading_vectors
 from heavytail.spectra.exact import block_rows
@@ -21,6 +22,7 @@ __all__ = ["LEVEL", "Noise", "find_noise", "spacing_ratio"]
 LEVEL = 0.01
 """Chance that a layer of pure noise shows a spike."""
 
+_NEGLIGIBLE = 0.05  # share of the edge's width by which the kurtosis may move it without a new fit
 _DEFLATED = 32  # at most so many spikes are taken out of a matrix before the kurtosis of its noise is measured
 
 Vector = NDArray[np.float64]
@@ -169,4 +171,7 @@ def _bulk(evals: Vector, N: int, rank: int, rows: Blocks, M: int, level: float) 
     k = min(bulk.num_spikes, _DEFLATED)
     spikes = leading_vectors(rows, step, M, k) if k else None
     kurtosis = excess_kurtosis(rows, step, bulk.sigma * (N * M) ** 0.25, spikes)
+    edge = largest_eigenvalue(N, rank)
+    if abs(kurtosis) / sqrt(N * rank) * edge.location < _NEGLIGIBLE * edge.scale:
+        return replace(bulk, kurtosis=kurtosis)
     return fit_noise_bulk(evals, N, rank, kurtosis=kurtosis, level=level)

@@ -47,6 +47,7 @@ MAX_ERROR = 0.2
 _RANGE = 0.9  # share of the bulk, from below, that sigma is found from
 _POSITIONS = 512  # at most so many eigenvalues of it are used: neighbours say the same
 _MODES = 96
+_FINE = 1e-7  # relative accuracy of sigma^2
 
 Vector = NDArray[np.float64]
 
@@ -202,15 +203,18 @@ def fit_noise_bulk(evals: ArrayLike, N: int, M: int, *, kurtosis: float = 0.0, l
     descending = evals[::-1]
     k, score = 0, 0.0
     variance = _start(evals, N, M)
+    tolerance = 0.02 * float(scales[0] / locations[0])  # a fiftieth of the edge's width, until no more stand out
     while True:
-        variance = _variance(evals, N, M, k, kurtosis, variance)
+        variance = _variance(evals, N, M, k, kurtosis, variance, tolerance)
         if k == 0:
             score = float((descending[0] / variance - locations[0]) / scales[0])
         beyond = descending[k : M - 1] > variance * limits[k:]
         more = int(beyond.argmin()) if not beyond.all() else M - 1 - k
         k += more
-        if more == 0 or k > MAX_SPIKES * M:
+        if k > MAX_SPIKES * M or (more == 0 and tolerance == _FINE):
             break
+        if more == 0:
+            tolerance = _FINE
     k = min(k, M - MIN_SIZE // 2)
     return _judge(evals, N, M, k, variance, score, kurtosis, level)
 
@@ -284,7 +288,7 @@ def _median(Q: float) -> float:
     return float(MarchenkoPastur(Q).median())
 
 
-def _variance(evals: Vector, N: int, M: int, k: int, kurtosis: float, variance: float) -> float:
+def _variance(evals: Vector, N: int, M: int, k: int, kurtosis: float, variance: float, tolerance: float) -> float:
     """Match the orders of the lower part of the bulk, k spikes set aside: Gauss-Newton in log sigma^2."""
     n, m = N - k, M - k
     upto = max(int(_RANGE * m), 2)
@@ -298,7 +302,7 @@ def _variance(evals: Vector, N: int, M: int, k: int, kurtosis: float, variance: 
         # All eigenvalues outside the support: go to where they are inside.
         step = float(slope @ gap) / weight if weight > 0 else float(np.sign(gap.sum()))
         variance *= exp(min(max(step, -0.5), 0.5))
-        if abs(step) < 1e-7:  # the next one would be smaller by far
+        if abs(step) < tolerance:  # the next one would be smaller by far
             break
     return variance
 
