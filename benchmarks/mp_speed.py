@@ -1,6 +1,6 @@
 """Time of the noise columns of MiniLM, 39 matrices: heavytail against WeightWatcher 0.7.7.
 
-    python benchmarks/mp_speed.py         5 pairs, about ten minutes on an idle machine
+    python benchmarks/mp_speed.py         5 pairs, about six minutes on an idle machine
     python benchmarks/mp_speed.py -n 3    fewer
 
 A is WeightWatcher, B heavytail. Both run in turn, A B A B ..., after one unmeasured turn, with one thread of each kind;

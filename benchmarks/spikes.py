@@ -1,6 +1,6 @@
 """How many spikes heavytail and WeightWatcher 0.7.7 find where it is known how many there are.
 
-    python benchmarks/spikes.py                       everything, about a quarter of an hour
+    python benchmarks/spikes.py                       everything, about eight minutes
     python benchmarks/spikes.py --only noise -n 200   one section, fewer matrices
 
 noise    matrices of pure noise, M from 50 to 2000, Q from 1 to 16, four laws of entries: how many show any spike

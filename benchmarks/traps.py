@@ -1,6 +1,6 @@
 """How many planted correlation traps heavytail and WeightWatcher 0.7.7 find, and how many where there are none.
 
-    python benchmarks/traps.py               about a quarter of an hour
+    python benchmarks/traps.py               about ten minutes
     python benchmarks/traps.py -n 20 -p 2    fewer matrices
 
 Matrices are 600 x 300, their noise of variance 1, some with a signal of three spikes at 2, 3 and 5 times their

@@ -1,6 +1,8 @@
 import csv
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import gaussian, student
+from rich.cells import cell_len
+from rich.console import Console
 
 import heavytail
 from heavytail.cli import main
+from heavytail.terminal import print_report
 
 COMMAND = [sys.executable, "-c", "import sys; from heavytail.cli import main; sys.exit(main())"]
 
@@ -134,8 +139,66 @@ def test_the_table_says_what_noise_explains(here, capsys):
     assert main(["analyze", str(here / "whole.npz"), "--nulls", "2"]) == 0
     out = capsys.readouterr().out
     header = out.splitlines()[0].split()
-    assert {"spikes", "traps", "shuffled"} <= set(header)
+    assert {"spikes", "traps", "distance"} <= set(header)
     assert "bulk of noise: 2 rows, 1 of them with spikes beyond it; none: 0; " in out
+    null = heavytail.analyze(here / "whole.npz", nulls=2).noise["b"].shuffles.distance_null
+    assert f"({null:.2f})" in out.splitlines()[2]
+    assert "distance: from the spectra of shuffled copies, 0 to 1 (of one copy from another)" in out
+
+
+def table(report, width):
+    """The report as lines of a terminal, the table first."""
+    console = Console(width=width, file=io.StringIO())
+    print_report(report, console)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.fixture(scope="module")
+def reports():
+    """Reports without and with shuffles of rows with long names, long reasons and a failure."""
+    rng = np.random.default_rng(0)
+    heavy = student(80, 60, seed=1) * rng.lognormal(0, 2, 60)
+    bad = gaussian(30, 20)
+    bad[0, 0] = np.nan
+    names = (f"encoder.layer.{i}.attention.output.dense.weight" for i in range(3))
+    model = dict(zip(names, (heavy, gaussian(3000, 40), bad), strict=True)) | {"thin.weight": gaussian(300, 3)}
+    return {nulls: heavytail.analyze(model, nulls=nulls) for nulls in (0, 2)}
+
+
+@pytest.mark.parametrize("nulls", [0, 2])
+@pytest.mark.parametrize("width", [80, 100, 119, 120, 130, 132, 160, 200])
+def test_the_table_fits_its_terminal(reports, width, nulls):
+    lines = table(reports[nulls], width)
+    end = next(i for i, line in enumerate(lines) if not line.strip())
+    head, body = lines[0], lines[1:end]
+    assert all(cell_len(line) <= width for line in lines)
+    assert {"layer", "α ± σ", "spikes", "remark"} <= set(re.split(" {2,}", head.strip()))
+    assert ("traps" in head) == (nulls > 0)
+    assert ("distance" in head) == (nulls > 0 and width >= 119)
+    rows = [line for line in body if not line.startswith(" ")]
+    assert len(rows) == 4
+    for i in range(3):  # the end of a name tells it from the others
+        assert rows[i].split()[0].endswith(f".{i}.attention.output.dense")
+    assert not any("…" in line[30:] for line in rows)  # no number is cut off
+    if width < 120:
+        assert len(body) == len(rows)
+        assert rows[2].rstrip().endswith("failed")
+        assert "encoder.layer.2.attention.output.dense: 1 NaN among 600 entries" in " ".join(lines)
+    else:
+        assert not re.search(r"\n +\S.*\n +\S", "\n".join(body))  # at most two lines
+    if width == 200:
+        for title in ("N × M", "D", "α̂", "log‖W‖²", "log λmax", "stable rank", "rank", "soft rank"):
+            assert title in re.split(" {2,}", head.strip())
+
+
+@pytest.mark.parametrize("width", [1, 10, 30, 50])
+def test_the_narrowest_terminal_has_a_table_too(reports, width):
+    assert table(reports[2], width)
+
+
+def test_one_copy_has_a_distance_and_nothing_to_hold_it_against(here):
+    lines = table(heavytail.analyze(here / "whole.npz", nulls=1), 200)
+    assert not any("(nan)" in line for line in lines)
 
 
 def test_claims_are_listed(capsys):
@@ -160,8 +223,10 @@ def test_a_claim_that_comes_out_otherwise_than_expected_fails(capsys, monkeypatc
 
     claim = Claim("X", "t", "s", "w", "z", lambda rng: {"one": 1.0}, (Check("one", 2.0, 0.5),), 0.1)
     monkeypatch.setattr(ledger, "_LEDGER", (claim,))
-    assert main(["reproduce", "all"]) == 1
-    assert "not reproduced !" in capsys.readouterr().out
+    assert main(["reproduce", "all", "x"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("not reproduced !") == 1
+    assert "s. w Size: z." in out
 
 
 def test_a_dry_run_has_no_report_to_write(here, capsys):

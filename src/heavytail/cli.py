@@ -205,9 +205,8 @@ def _reproduce(options: argparse.Namespace) -> int:
     if options.seed < 0:
         raise RequestError(f"--seed is {options.seed}; it must be at least 0")
     _check_targets({"json": options.json} if options.json else {})
-    ids = None if options.claims == ["all"] else options.claims
     outcomes = []
-    for outcome in reproduce(ids, options.seed, slow=options.slow):
+    for outcome in reproduce(options.claims, options.seed, slow=options.slow):
         outcomes.append(outcome)
         if options.json != "-":
             print_outcome(outcome, _console())

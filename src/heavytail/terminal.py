@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from math import isfinite
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite, nan
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from heavytail.analysis import Estimate
+from heavytail.diagnosis.noise import Noise
 from heavytail.diagnosis.row import Row
 from heavytail.errors import visible
 from heavytail.report.model_report import STATUSES, ModelReport
@@ -21,46 +24,50 @@ if TYPE_CHECKING:
 
 __all__ = ["human_bytes", "print_claims", "print_estimate", "print_outcome", "print_report"]
 
-_COLUMNS = (
-    ("alpha", "α ± σ"),
-    ("D", "D"),
-    ("alpha_weighted", "α̂"),
-    ("log_norm", "log‖W‖²"),
-    ("log_spectral_norm", "log λmax"),
-    ("stable_rank", "stable rank"),
-    ("matrix_rank", "rank"),
-    ("mp_softrank", "soft rank"),
-    ("num_spikes", "spikes"),
+_TITLES = {  # of the columns, in the order in which they are shown
+    "kind": "kind",
+    "shape": "N × M",
+    "alpha": "α ± σ",
+    "D": "D",
+    "alpha_weighted": "α̂",
+    "log_norm": "log‖W‖²",
+    "log_spectral_norm": "log λmax",
+    "stable_rank": "stable rank",
+    "matrix_rank": "rank",
+    "mp_softrank": "soft rank",
+    "num_spikes": "spikes",
+    "num_traps": "traps",
+    "rand_distance": "distance",
+}
+_ALWAYS = ("alpha", "num_spikes", "num_traps")
+_BY_ROOM = (  # the others, in the order in which they are given room
+    *("mp_softrank", "shape", "rand_distance", "alpha_weighted", "matrix_rank", "kind"),
+    *("stable_rank", "log_norm", "log_spectral_norm", "D"),
 )
+_SHUFFLED = ("num_traps", "rand_distance")
 _COUNTS = ("num_spikes", "num_traps")
-_TRAPS = ("num_traps", "traps"), ("rand_distance", "shuffled")
-_WIDE, _NARROW = 130, 3  # width from which all columns are shown, and how many below it
+_NAME, _REMARK = 28, 24  # characters that name and remark have before another column is given room
+_WIDE = 120  # width from which a remark gives the reason; below it is a word
+_GAP = 2
 
 
 def print_report(report: ModelReport, console: Console) -> None:
-    """Print one line a matrix, then the averages and what was left out."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    columns = _COLUMNS if console.width >= _WIDE else _COLUMNS[:_NARROW]
-    if report.settings.get("nulls"):
-        columns += _TRAPS
-    table.add_column("layer", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("N × M", justify="right", no_wrap=True)
-    for _, title in columns:
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("remark", overflow="fold")
-    for row in report.rows:
-        if row.status != "skipped":
-            cells = [_cell(row, column) for column, _ in columns]
-            table.add_row(_text(row.name), _text(row.kind), _shape(row), *cells, _remark(row))
-    console.print(table)
+    """Print one line a matrix, with as many columns as there is room for, then the averages and what was left out."""
+    rows = [row for row in report.rows if row.status != "skipped"]
+    brief = console.width < _WIDE
+    columns = _table(rows, report, console, brief=brief)
+    below = [f"{_text(row.name)}: {_text(row.reason)}" for row in rows if brief and row.status != "ok"]
+    if "rand_distance" in columns:
+        below.append("distance: from the spectra of shuffled copies, 0 to 1 (of one copy from another)")
+    if below:
+        console.print("", *below, sep="\n", highlight=False)
     summary = report.summary
     console.print()
     console.print(
         f"{summary['parameters']:,} parameters in {summary['ok']} rows; {summary['tail_fits']} tail fits"
         + "".join(
             f", mean {title} {summary[column]:.3f}"
-            for column, title in _COLUMNS
+            for column, title in _TITLES.items()
             if column not in _COUNTS and column in summary and isfinite(summary[column])
         ).replace(" ± σ", ""),
         highlight=False,
@@ -68,6 +75,49 @@ def print_report(report: ModelReport, console: Console) -> None:
     if report.noise:
         console.print(_noise(summary), highlight=False)
     _print_left_out(report.rows, report.source["notes"], console)
+
+
+def _table(rows: Sequence[Row], report: ModelReport, console: Console, *, brief: bool) -> tuple[str, ...]:
+    """Print the table of the rows and give its columns."""
+    names, remarks = [visible(row.name) for row in rows], [_remark(row, brief=brief) for row in rows]
+    cells = {
+        column: [title, *(_cell(row, column, report.noise.get(row.name)) for row in rows)]
+        for column, title in _TITLES.items()
+        if column not in _SHUFFLED or report.settings.get("nulls")
+    }
+    need = {column: _GAP + _width(texts) for column, texts in cells.items()}
+    name, remark = _width(["layer", *names]), _width(["remark", *remarks])
+    remark = remark if brief else min(remark, _REMARK)
+    room = console.width - _GAP - remark - sum(need.get(column, 0) for column in _ALWAYS)
+    columns = set(_ALWAYS)
+    for column in _BY_ROOM:
+        if column in cells:
+            if room - need[column] < min(name, _NAME):
+                break
+            columns.add(column)
+            room -= need[column]
+    name = max(1, min(name, room))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("layer", no_wrap=True)
+    shown = tuple(column for column in cells if column in columns)
+    for column in shown:
+        table.add_column(_TITLES[column], justify="left" if column == "kind" else "right", no_wrap=True)
+    table.add_column("remark")
+    for i, row in enumerate(rows):
+        lines = wrap(remarks[i], max(1, remark + room - name), max_lines=2, placeholder=" …")
+        texts = [escape(cells[column][i + 1]) for column in shown]
+        table.add_row(escape(_end(names[i], name)), *texts, f"[{_style(row)}]" + escape("\n".join(lines)))
+    console.print(table)
+    return shown
+
+
+def _width(texts: Iterable[str]) -> int:
+    return max(map(cell_len, texts))
+
+
+def _end(name: str, width: int) -> str:
+    """Shorten a name to its end, which tells it from the others."""
+    return name if cell_len(name) <= width else "…" + name[len(name) - width + 1 :]
 
 
 def _noise(summary: Mapping[str, Any]) -> str:
@@ -119,7 +169,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     """Print a recomputed claim: each published number beside ours."""
     claim = outcome.claim
     console.print(f"\n[bold]{claim.id}[/]  {escape(claim.title)}: [bold]{outcome.verdict}[/]", highlight=False)
-    console.print(f"[dim]{escape(claim.source)}. {escape(claim.what)} {escape(claim.size)}.[/]", highlight=False)
+    console.print(f"[dim]{escape(claim.source)}. {escape(claim.what)} Size: {escape(claim.size)}.[/]", highlight=False)
     if claim.reason:
         console.print(f"[dim]{escape(claim.reason)}[/]", highlight=False)
     from heavytail.reproduce import HEADER
@@ -152,7 +202,11 @@ def _text(text: str) -> str:
     return escape(visible(text))
 
 
-def _cell(row: Row, column: str) -> str:
+def _cell(row: Row, column: str, noise: Noise | None) -> str:
+    if column == "kind":
+        return visible(row.kind)
+    if column == "shape":
+        return _shape(row)
     value = getattr(row, column)
     if not isfinite(value):
         return "–"
@@ -160,6 +214,9 @@ def _cell(row: Row, column: str) -> str:
         return f"{value:.2f} ± {row.sigma:.2f}"
     if column == "matrix_rank":
         return f"{value:.0f}" if row.rank_loss == 0 else f"{value:.0f}/{row.num_evals:.0f}"
+    if column == "rand_distance":
+        null = noise.shuffles.distance_null if noise is not None and noise.shuffles is not None else nan
+        return f"{value:.2f} ({null:.2f})" if isfinite(null) else f"{value:.2f}"
     if column in _COUNTS:
         return f"{value:.0f}"
     return f"{value:.1f}" if column == "stable_rank" else f"{value:.3f}"
@@ -172,10 +229,14 @@ def _shape(row: Row) -> str:
     return f"{pooled}{row.N:.0f} × {row.M:.0f}"
 
 
-def _remark(row: Row) -> str:
-    if row.status == "ok":
-        return f"[yellow]{row.warning}[/]" if row.warning else f"[dim]{_text(row.reason)}[/]"
-    return f"[red]{row.status}[/]: {_text(row.reason)}"
+def _remark(row: Row, *, brief: bool) -> str:
+    if row.status != "ok":
+        return row.status if brief else f"{row.status}: {visible(row.reason)}"
+    return row.warning if row.warning or brief else visible(row.reason)
+
+
+def _style(row: Row) -> str:
+    return "red" if row.status != "ok" else "yellow" if row.warning else "dim"
 
 
 def _print_left_out(rows: Iterable[Row], notes: Iterable[str], console: Console) -> None:

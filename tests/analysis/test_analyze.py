@@ -333,12 +333,29 @@ def test_an_empty_list_of_layers_is_refused_in_a_readable_sentence():
         ({"convention": "ww"}, "convention is 'ww'; it can be default, weightwatcher"),
         ({"jobs": 0}, "jobs is 0; it must be a whole number of at least 1"),
         ({"jobs": -3}, "jobs is -3; it must be a whole number of at least 1"),
+        ({"jobs": True}, "jobs is True; it must be a whole number of at least 1"),
+        ({"nulls": True}, "nulls is True; it must be a whole number of at least 0"),
+        ({"nulls": 2.0}, "nulls is 2.0; it must be a whole number of at least 0"),
+        ({"nulls": -1}, "nulls is -1; it must be a whole number of at least 0"),
+        ({"seed": "1"}, "seed is '1'; it must be a whole number of at least 0"),
+        ({"seed": None}, "seed is None; it must be a whole number of at least 0"),
+        ({"vectors": "no"}, "vectors is 'no'; it must be True or False"),
+        ({"vectors": 1}, "vectors is 1; it must be True or False"),
     ],
 )
 def test_a_request_that_cannot_be_understood_says_what_could(arguments, message):
     with pytest.raises(ht.HeavytailError) as caught:
         ht.analyze(model(), **arguments)
     assert str(caught.value) == message
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    W = {"a.weight": gaussian(40, 30)}
+    report = ht.analyze(W, nulls=np.int64(2), seed=np.uint8(1), jobs=np.int32(1))
+    assert report.to_json() == ht.analyze(W, nulls=2, seed=1).to_json()
+    assert estimate(W, nulls=np.int64(2)).costs == estimate(W, nulls=2).costs
+    with pytest.raises(ht.HeavytailError, match="nulls is 'two'; it must be a whole number"):
+        estimate(W, nulls="two")
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,69 @@ def test_weightwatchers_convention_leaves_the_noise_out():
     assert isnan(report.rows[0].sigma_mp)
 
 
+@pytest.mark.parametrize(("a", "b"), [(0.0, 0.1), (0.0, 0.3), (0.3, 0.0), (0.2, 0.2)])
+def test_rows_and_columns_that_differ_in_scale_are_no_spikes(a, b):
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        W = np.exp(a * rng.standard_normal(300))[:, None] * rng.standard_normal((300, 150))
+        noise = noise_of(W * np.exp(b * rng.standard_normal(150)))
+        assert noise.reason == ""
+        found.append(noise.bulks[0].num_spikes)
+    assert sum(spikes > 0 for spikes in found) <= 2
+
+
+def test_spikes_in_noise_of_unequal_scales_are_counted():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((400, 200)) * np.exp(0.3 * rng.standard_normal(200))
+    signal = np.linalg.qr(rng.standard_normal((400, 3)))[0] @ np.linalg.qr(rng.standard_normal((200, 3)))[0].T
+    (bulk,) = noise_of(noise + 100 * signal).bulks
+    assert bulk.num_spikes == 3
+    assert bulk.column_spread > 0.3
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_dead_neurons_are_no_noise_and_no_spikes(share):
+    W = np.random.default_rng(0).standard_normal((600, 150))
+    W[: int(share * 600)] = 0
+    (bulk,) = noise_of(W).bulks
+    assert (bulk.num_spikes, bulk.problem) == (0, "")
+    assert bulk.edge == pytest.approx((sqrt(600 * (1 - share)) + sqrt(150)) ** 2, rel=0.02)
+
+
+def test_a_heavy_row_is_a_spike_and_no_scale_of_the_noise():
+    W = np.random.default_rng(0).standard_normal((300, 150))
+    W *= np.exp(0.2 * np.random.default_rng(1).standard_normal(150))
+    edge = noise_of(W).bulks[0].edge
+    W[7] *= 8
+    (bulk,) = noise_of(W).bulks
+    assert bulk.num_spikes == 1
+    assert bulk.edge == pytest.approx(edge, rel=0.03)
+
+
+@pytest.mark.parametrize("scale", [1e-82, 1e76, 1e120])
+def test_a_matrix_of_any_scale_keeps_its_row(scale):
+    row = row_of(np.random.default_rng(0).standard_normal((60, 40)) * scale, nulls=1, vectors=True)
+    assert row.status == "ok"
+    assert row.num_spikes == 0
+    assert row.alpha > 1
+
+
+def test_a_fault_of_the_noise_leaves_the_rest_of_the_row(monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("float division by zero")
+
+    monkeypatch.setattr("heavytail.diagnosis.layer.find_noise", broken)
+    row = row_of(np.random.default_rng(0).standard_normal((60, 40)))
+    assert (row.status, row.reason) == ("ok", "noise: ZeroDivisionError: float division by zero")
+    assert row.alpha > 1
+
+
+def test_the_p_value_of_a_far_spike_is_small_and_not_zero():
+    noise = noise_of(ensembles.spiked(200, 100, [1.5], 0))
+    assert 0 < noise.p_value < 1e-17
+
+
 # ------------------------------------------------------------------------------------------------------- the evidence
 
 

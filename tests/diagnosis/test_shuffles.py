@@ -105,10 +105,144 @@ def test_the_thresholds_are_those_from_which_a_part_makes_an_eigenvalue_of_its_o
 def test_carriers_do_not_count_in_what_they_are_measured_by():
     W = gaussian(0)
     W[3, 4] = 1e5
-    (trap,), kurtosis = find_carriers(W)
-    variance = (np.square(W).sum() - 1e10) / (W.size - 1)
+    (trap,), mean, kurtosis = find_carriers(W)
+    variance = np.delete(W, 3 * 100 + 4).var()
+    assert mean == pytest.approx(np.delete(W, 3 * 100 + 4).mean(), rel=1e-9)
     assert trap.excess == pytest.approx(1e5 / sqrt(variance) / W.size**0.25, rel=1e-6)
     assert abs(kurtosis) < 0.2
+
+
+@pytest.mark.parametrize("mean", [0.1, 0.5, -5.0])
+def test_a_mean_is_no_trap(mean):
+    # 0.1 sigma in 600 x 300 is a singular value of 42, almost at the edge 41.8: it makes an eigenvalue that stays.
+    found = shuffles_of(gaussian(0, 600, 300) + mean)
+    assert (found.num_traps, found.traps) == (0, ())
+
+
+def test_a_mean_hides_no_trap():
+    W = gaussian(0) + 5
+    W[17, 5] = 5 - 2 * (200 * 100) ** 0.25
+    W[42] = 5 + 3 * (W[42] - 5)
+    found = shuffles_of(W)
+    assert found.num_traps == 2
+    assert {(trap.kind, trap.row, trap.column) for trap in found.traps} == {("entry", 17, 5), ("row", 42, None)}
+
+
+def two_scales(seed):
+    return gaussian(seed) * np.where(np.arange(200) < 20, 4, 1)[:, None]
+
+
+def spike_on_some_rows(seed, share=0.2):
+    rng = np.random.default_rng(seed)
+    u, v = rng.standard_normal(200) * (rng.random(200) < share), rng.standard_normal(100)
+    return rng.standard_normal((200, 100)) + 60 * np.outer(u / np.linalg.norm(u), v / np.linalg.norm(v))
+
+
+def a_few_used_rows(seed):
+    return gaussian(seed) * np.where(np.arange(200) < 20, 1, 0)[:, None]
+
+
+@pytest.mark.parametrize("draw", [two_scales, spike_on_some_rows, a_few_used_rows])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_lines_that_are_heavy_together_are_no_traps(draw, transposed):
+    found = [find_carriers(draw(seed).T if transposed else draw(seed))[0] for seed in range(40)]
+    assert sum(bool(traps) for traps in found) <= 2
+
+
+def test_lines_that_are_heavy_in_one_direction_are_a_spike():
+    W = gaussian(0)
+    v = np.random.default_rng(1).standard_normal(100)
+    W[42], W[43] = 10 * v, -8 * v
+    assert find_carriers(W)[0] == []
+    W[43] = gaussian(2)[0] * 8
+    assert [trap.row for trap in find_carriers(W)[0]] == [42, 43]
+
+
+def test_a_heavy_row_is_found_beside_a_signal():
+    for seed in range(20):
+        W = np.random.default_rng(seed).standard_normal((600, 300))
+        W[42] *= 2
+        W += sqrt(600) * ensembles.low_rank(600, 300, np.array([2.0, 3.0, 5.0]) * 0.5**0.25, seed)
+        assert [(trap.kind, trap.row) for trap in find_carriers(W)[0]] == [("row", 42)]
+
+
+def test_rows_that_are_never_used_do_not_count():
+    W = np.zeros((2000, 100))
+    W[np.arange(0, 2000, 10)] = gaussian(0)
+    W[420] *= 4
+    W[770, 5] = 2 * (200 * 100) ** 0.25
+    traps, _, kurtosis = find_carriers(W)
+    assert {(trap.kind, trap.row, trap.column) for trap in traps} == {("row", 420, None), ("entry", 770, 5)}
+    assert kurtosis == pytest.approx(10 * 3 - 3, rel=0.05)  # of Gaussian entries one time in ten, else zero
+
+
+def test_a_matrix_too_narrow_for_a_bulk_has_no_traps():
+    W = gaussian(0, 64, 9)
+    W[3, 4] = 100
+    found = shuffles_of(W)
+    assert isnan(found.num_traps)
+    assert found.traps == ()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_more_is_named_than_counted(seed):
+    # Of the entries of t(5) some are beyond their threshold, but hardly any makes an eigenvalue that noise has not.
+    rng = np.random.default_rng(seed)
+    for W in (rng.standard_t(5, (200, 100)), rng.standard_normal((200, 100)) * (rng.random((200, 100)) < 0.05)):
+        found = shuffles_of(W)
+        assert isnan(found.num_traps) or len(found.traps) <= found.num_traps
+    W = gaussian(seed)
+    W[17, 5], W[18, 6] = 3 * (200 * 100) ** 0.25, 1.01 * (200 * 100) ** 0.25
+    assert len(find_carriers(W)[0]) == 2
+    assert [(trap.row, trap.column) for trap in shuffles_of(W).traps] == [(17, 5)]  # the other does not show
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e100])
+def test_a_constant_matrix_has_no_traps_and_no_spread(value):
+    W = np.full((60, 40), value)
+    assert find_carriers(W) == ([], value, 0.0)
+    if value:
+        found = shuffles_of(W)
+        assert (found.num_traps, found.p_edge, found.evals.max()) == (0, 1, 0)
+
+
+def test_a_single_entry_beside_zeros_has_no_noise_to_stand_out_of():
+    W = np.zeros((60, 40))
+    W[3, 4] = 1
+    assert find_carriers(W)[0] == []
+    assert shuffles_of(W).traps == ()
+
+
+def test_a_zero_slice_of_a_pooled_row_has_no_traps_and_the_others_keep_theirs():
+    W = np.stack([gaussian(0), np.zeros((200, 100))])
+    W[0, 17, 5] = 60
+    slices = [lambda r, i=i: [W[i]] for i in range(2)]
+    found = shuffle(spectrum_of_stack(W, "float64"), slices, "float64", 5, 0.01, np.random.default_rng(0))
+    assert found.num_traps == 1
+    assert [(trap.matrix, trap.row, trap.column) for trap in found.traps] == [(0, 17, 5)]
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-82, 1e76, 1e150])
+def test_traps_and_kurtosis_do_not_depend_on_the_unit(scale):
+    W = ensembles.laplace(200, 100, 0)
+    W[17, 5], W[42] = 80, 4 * W[42]
+    W[3] = 0
+    traps, mean, kurtosis = find_carriers(W)
+    others, mean_of_others, kurtosis_of_others = find_carriers(scale * W)
+    assert [(t.kind, t.row, t.column) for t in others] == [(t.kind, t.row, t.column) for t in traps]
+    assert len(traps) == 2
+    assert [t.excess for t in others] == pytest.approx([t.excess for t in traps], rel=1e-9)
+    assert mean_of_others == pytest.approx(scale * mean, rel=1e-9)
+    assert kurtosis_of_others == pytest.approx(kurtosis, rel=1e-9)
+
+
+def test_a_tiny_chance_is_kept():
+    # Of two matrices: 1 - (1 - p)^2 would be 0 for p below 1e-16.
+    W = np.stack([gaussian(0), gaussian(1)])
+    W[0, 17, 5] = 24
+    slices = [lambda r, i=i: [W[i]] for i in range(2)]
+    found = shuffle(spectrum_of_stack(W, "float64"), slices, "float64", 3, 0.01, np.random.default_rng(0))
+    assert 0 < found.p_edge < 1e-20
 
 
 # ---------------------------------------------------------------------------------------------------------- distances
@@ -173,13 +307,13 @@ def test_the_shuffles_of_a_layer_depend_on_its_name_and_the_seed_alone():
     assert other.noise["layer.2"].shuffles.as_dict() != alone.noise["layer.2"].shuffles.as_dict()
 
 
-def test_copies_keep_the_entries_and_the_layer_is_left_alone():
+def test_copies_keep_the_entries_about_their_mean_and_the_layer_is_left_alone():
     W = gaussian(0).astype(np.float32)
     before = W.copy()
     report = ht.analyze({"a": W}, nulls=2)
     np.testing.assert_array_equal(W, before)
     copies = report.noise["a"].shuffles.evals
-    assert copies.sum() == pytest.approx(float(np.square(W, dtype=float).sum()), rel=1e-6)
+    assert copies.sum() == pytest.approx(float(W.astype(float).var() * W.size), rel=1e-6)
 
 
 def test_traps_of_a_wide_matrix_are_indexed_by_its_larger_dimension():

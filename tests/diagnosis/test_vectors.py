@@ -7,6 +7,7 @@ from scipy.special import digamma
 
 import heavytail as ht
 from heavytail.diagnosis.vectors import MEASURES, haar, localisation, measure
+from heavytail.spectra.exact import spectrum_of_stack
 
 
 def test_the_measures_of_vectors_that_are_known():
@@ -37,7 +38,7 @@ def test_random_directions_have_the_measures_of_theory():
 
 def test_the_vectors_of_noise_are_random_directions():
     W = np.random.default_rng(0).standard_normal((300, 150))
-    for one in localisation([lambda r: [W]], nan, nan):
+    for one in localisation([lambda r: [W]], [nan], nan, 0.0):
         assert one.part == "bulk"
         assert one.count == 150
         assert abs(one.z) < 4
@@ -47,7 +48,7 @@ def test_a_localised_spike_stands_out_on_its_side_only():
     rng = np.random.default_rng(0)
     W = rng.standard_normal((300, 150))
     W[7] += 6 * rng.standard_normal(150)
-    found = {(one.side, one.part, one.measure): one for one in localisation([lambda r: [W]], 1000.0, nan)}
+    found = {(one.side, one.part, one.measure): one for one in localisation([lambda r: [W]], [1000.0], nan, 0.0)}
     assert found["left", "spikes", "entropy"].z < -20
     assert abs(found["right", "spikes", "entropy"].z) < 4
     assert found["left", "spikes", "entropy"].count == 1
@@ -57,15 +58,42 @@ def test_a_localised_spike_stands_out_on_its_side_only():
 def test_without_a_bulk_the_tail_is_told_from_the_rest():
     W = np.random.default_rng(0).standard_normal((100, 60))
     xmin = np.sort(np.linalg.svd(W)[1])[-12] ** 2 * (1 - 1e-9)
-    counts = {(one.side, one.part): one.count for one in localisation([lambda r: [W]], nan, xmin)}
+    counts = {(one.side, one.part): one.count for one in localisation([lambda r: [W]], [nan], xmin, 0.0)}
     assert counts == {("left", "bulk"): 48, ("left", "tail"): 12, ("right", "bulk"): 48, ("right", "tail"): 12}
 
 
-def test_a_rank_deficient_matrix_has_left_vectors_for_its_rank():
+def test_the_null_space_has_no_vectors():
     rng = np.random.default_rng(0)
-    W = rng.standard_normal((80, 20)) @ rng.standard_normal((20, 50))
-    counts = {(one.side, one.part): one.count for one in localisation([lambda r: [W]], nan, nan)}
-    assert counts == {("left", "bulk"): 20, ("right", "bulk"): 50}
+    W = rng.standard_normal((300, 50)) @ rng.standard_normal((50, 200))
+    found = localisation([lambda r: [W]], [nan], nan, 0.0)
+    assert {(one.side, one.part): one.count for one in found} == {("left", "bulk"): 50, ("right", "bulk"): 50}
+    assert all(abs(one.z) < 4 for one in found)
+
+
+def test_eigenvalues_within_the_rounding_of_the_entries_have_no_vectors():
+    rng = np.random.default_rng(0)
+    W = (rng.standard_normal((80, 20)) @ rng.standard_normal((20, 50))).astype(np.float32)
+    spectrum = spectrum_of_stack(W[None], "float32")
+    found = localisation([lambda r: [W]], [nan], nan, spectrum.floor)
+    assert {one.count for one in found} == {20}
+
+
+def test_vectors_of_equal_eigenvalues_are_left_out():
+    rng = np.random.default_rng(0)
+    orthogonal = np.linalg.qr(rng.standard_normal((300, 100)))[0]
+    assert localisation([lambda r: [orthogonal]], [nan], nan, 0.0) == ()
+    twice = np.diag([1.0, 2, 2, 2, 3, 4])
+    assert {one.count for one in localisation([lambda r: [twice]], [nan], nan, 0.0)} == {3}
+
+
+def test_each_matrix_of_a_row_has_its_own_threshold():
+    rng = np.random.default_rng(0)
+    small, large = rng.standard_normal((300, 150)), 100 * rng.standard_normal((300, 150))
+    small[7] += 6 * rng.standard_normal(150)
+    found = localisation([lambda r: [small], lambda r: [large]], [1000.0, 1e7], nan, 0.0)
+    counts = {(one.side, one.part): one.count for one in found}
+    assert counts == {(side, part): n for side in ("left", "right") for part, n in (("spikes", 1), ("bulk", 299))}
+    assert all(one.z < -4 for one in found if (one.side, one.part) == ("left", "spikes"))
 
 
 def test_the_report_has_the_vectors_where_asked_for():

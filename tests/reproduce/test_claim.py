@@ -7,6 +7,8 @@ import pytest
 from heavytail.reproduce import Check, Claim, Outcome, Verdict
 from heavytail.reproduce.claim import within
 
+WRONG = Verdict.PUBLISHED_WRONG
+
 
 def claim(*checks, reason="", **ours):
     return Claim("X1", "title", "source", "what", "size", lambda rng: ours, checks, seconds=0.1, reason=reason)
@@ -33,27 +35,45 @@ def test_any_other_value_is_not(ours):
 
 
 def test_a_value_known_to_be_wrong_is_called_so():
-    row = run(Check("value", 2.0, 0.1, expected=False), 3.0)
+    row = run(Check("value", 2.0, 0.1, expected=WRONG), 3.0)
     assert row.verdict is Verdict.PUBLISHED_WRONG
     assert not row.surprising
 
 
+def test_a_value_that_holds_elsewhere_is_not_called_wrong():
+    row = run(Check("value", 2.0, 0.1, expected=Verdict.DOES_NOT_CARRY_OVER), 3.0)
+    assert str(row.verdict) == "does not carry over"
+    assert not row.surprising
+    carries = run(Check("value", 2.0, 0.1, expected=Verdict.DOES_NOT_CARRY_OVER), 2.0)
+    assert carries.verdict is Verdict.REPRODUCED
+    assert carries.surprising
+    both = claim(
+        Check("a", 1.0, 0.1, expected=Verdict.DOES_NOT_CARRY_OVER),
+        Check("b", 1.0, 0.1, expected=WRONG),
+        reason="because",
+        a=2.0,
+        b=2.0,
+    ).run()
+    assert both.verdict is WRONG  # the worse of the two
+    assert [row["verdict"] for row in both.as_dict()["rows"]] == ["does not carry over", "published value wrong"]
+
+
 def test_an_agreement_with_a_value_known_to_be_wrong_is_flagged():
-    row = run(Check("value", 2.0, 0.1, expected=False), 2.05)
+    row = run(Check("value", 2.0, 0.1, expected=WRONG), 2.05)
     assert row.verdict is Verdict.REPRODUCED
     assert row.surprising
 
 
 @pytest.mark.parametrize("ours", [nan, inf])
 def test_a_value_that_is_not_finite_proves_nothing_wrong(ours):
-    row = run(Check("value", 2.0, 0.1, expected=False), ours)
+    row = run(Check("value", 2.0, 0.1, expected=WRONG), ours)
     assert row.verdict is Verdict.NOT_REPRODUCED
     assert row.surprising
 
 
 def test_a_range_is_its_middle_and_half_its_width():
-    check = within("value", 4.0, 5.0, "plot", expected=False)
-    assert (check.published, check.tolerance, check.note, check.expected) == (4.5, 0.5, "plot", False)
+    check = within("value", 4.0, 5.0, "plot", WRONG)
+    assert (check.published, check.tolerance, check.note, check.expected) == (4.5, 0.5, "plot", WRONG)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +86,7 @@ def test_a_range_is_its_middle_and_half_its_width():
     ],
 )
 def test_the_verdict_of_a_claim_is_that_of_its_worst_number(ours, verdict, surprising):
-    checks = (Check("a", 1.0, 0.1), Check("b", 1.0, 0.1), Check("c", 1.0, 0.1, expected=False))
+    checks = (Check("a", 1.0, 0.1), Check("b", 1.0, 0.1), Check("c", 1.0, 0.1, expected=WRONG))
     outcome = claim(*checks, reason="because", **ours).run()
     assert outcome.verdict is verdict
     assert outcome.surprising is surprising
@@ -97,8 +117,8 @@ def test_the_seed_and_the_claim_alone_decide_the_draw():
 def test_a_claim_without_checks_or_reason_is_refused():
     with pytest.raises(ValueError, match="X1 has no checks"):
         claim()
-    with pytest.raises(ValueError, match="X1 calls a published value wrong and gives no reason"):
-        claim(Check("a", 1.0, 0.1, expected=False))
+    with pytest.raises(ValueError, match="X1 expects a disagreement and gives no reason"):
+        claim(Check("a", 1.0, 0.1, expected=WRONG))
 
 
 @pytest.mark.parametrize(("published", "tolerance"), [(nan, 1.0), (1.0, 0.0), (1.0, nan), (1.0, inf), (1.0, -1.0)])

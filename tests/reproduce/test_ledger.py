@@ -61,8 +61,8 @@ def test_the_artefact_of_the_lomax_law_is_found():
     [outcome] = reproduce(["E5"])
     verdicts = {row.name: row.verdict for row in outcome.rows}
     assert verdicts["n = 1000, truth 3.74, Lomax"] is Verdict.REPRODUCED
-    assert verdicts["n = 1000, truth 3.74, Pareto"] is Verdict.PUBLISHED_WRONG
-    assert outcome.verdict is Verdict.PUBLISHED_WRONG
+    assert verdicts["n = 1000, truth 3.74, Pareto"] is Verdict.DOES_NOT_CARRY_OVER
+    assert outcome.verdict is Verdict.DOES_NOT_CARRY_OVER
     assert "Lomax" in outcome.claim.reason
 
 
@@ -80,8 +80,12 @@ def test_outcomes_survive_json():
 
 
 def test_a_claim_is_found_in_any_case_of_letters_and_in_the_order_asked_for():
-    assert [outcome.claim.id for outcome in reproduce(["f7", "b5", "F7"])] == ["F7", "B5", "F7"]
+    assert [outcome.claim.id for outcome in reproduce(["f7", "b5"])] == ["F7", "B5"]
     assert list(reproduce([])) == []
+
+
+def test_a_claim_that_is_asked_for_twice_runs_once():
+    assert [outcome.claim.id for outcome in reproduce(["f7", "b5", "F7"])] == ["F7", "B5"]
 
 
 def test_slow_claims_run_only_when_asked_for(monkeypatch):
@@ -95,11 +99,16 @@ def test_slow_claims_run_only_when_asked_for(monkeypatch):
     ran.clear()
     list(reproduce(["E4d-full"]))
     assert ran == ["E4d-full"]
+    ran.clear()
+    list(reproduce(["F7", "All", "E4d-full"]))  # all among others is all, after what comes before it
+    assert ran == ["F7", *(name for name in QUICK if name != "F7"), "E4d-full"]
 
 
 def test_an_unknown_claim_is_refused_with_the_known_ones():
     with pytest.raises(RequestError, match="no claim 'E99'; there are E2, E3, E4a"):
         reproduce(["F7", "E99"])
+    with pytest.raises(RequestError, match="no claim 'E99'"):
+        reproduce(["all", "E99"])
 
 
 def test_the_table_has_a_row_a_number_and_marks_surprises():

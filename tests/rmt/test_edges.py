@@ -123,3 +123,10 @@ def test_arguments_out_of_range_are_refused():
     with pytest.raises(ValueError, match="got 1 x 1"):
         largest_eigenvalue(1, 1, centring="johnstone")
     assert largest_eigenvalue(1, 1).location > 0
+
+
+def test_no_sizes_at_all_are_refused_in_the_same_words():
+    with pytest.raises(ValueError, match=r"at least one row and one column; got \[\] x \[\]"):
+        largest_eigenvalue([], [])
+    with pytest.raises(ValueError, match=r"at least one row and one column; got 5 x \[\]"):
+        largest_eigenvalue(5, [])

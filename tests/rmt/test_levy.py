@@ -10,7 +10,7 @@ from scipy.special import erf, wofz
 from scipy.stats import kstest
 from scipy.stats import levy as stable_half
 
-from heavytail.rmt import levy
+from heavytail.rmt import _levy
 from heavytail.rmt.levy import LevyWigner, LevyWishart
 
 WIGNER = [
@@ -271,14 +271,14 @@ def test_the_transform_is_refused_outside_the_upper_half_plane():
 
 
 def test_what_was_not_solved_is_an_error_and_not_a_number(monkeypatch):
-    monkeypatch.setattr(levy, "_STEPS", 2)
+    monkeypatch.setattr(_levy, "_STEPS", 2)
     with pytest.raises(ArithmeticError, match="did not converge"):
         LevyWishart(1.5, 2.0).pdf([1.0, 2.0])
 
 
 def test_a_negative_density_is_an_error_and_not_a_number(monkeypatch):
-    newton = levy._newton
-    monkeypatch.setattr(levy, "_newton", lambda *args: newton(*args).conj() if args[-1] < 1e-3 else newton(*args))
+    newton = _levy._newton
+    monkeypatch.setattr(_levy, "_newton", lambda *args: newton(*args).conj() if args[-1] < 1e-3 else newton(*args))
     with pytest.raises(ArithmeticError, match="came out negative"):
         LevyWigner(1.5).pdf(1.0)
 
@@ -320,3 +320,45 @@ def test_where_convergence_is_slow_its_known_rate_leads_to_the_law():
     # Errors fall as N^-(2 / tail_mu - 1), here N^(-1/3); taking the two sizes together removes them.
     small, large = quantile_errors(1.5, 250, 64), quantile_errors(1.5, 1000, 32)
     assert np.abs(large - (small - large) / (4 ** (1 / 3) - 1)).max() <= 0.01
+
+
+def test_the_density_is_zero_where_it_cannot_be_told_from_rounding():
+    for law in (LevyWishart(1.5, 2.0), LevyWishart(0.7, 10.0), LevyWishart(1.99, 4.0), LevyWishart(1.5, 1.01)):
+        x = np.logspace(-300, 2, 200)
+        density = law.pdf(x)
+        start = np.flatnonzero(density)[0]
+        assert density[0] == 0
+        assert (density[start:] > 0).all()  # it vanishes at the left and nowhere else
+        assert law.cdf(x[start - 1]) < 1e-12
+    assert LevyWishart(1.5, 2.0).pdf(1e-300) == 0
+    assert LevyWishart(1.5, 2.0).pdf(1e100) > 0
+
+
+@pytest.mark.parametrize("tail_mu", [0.5, 1.5])
+def test_a_square_matrix_has_the_law_of_the_squares_down_to_zero(tail_mu):
+    law, root = LevyWishart(tail_mu), LevyWigner(tail_mu)
+    x = np.array([1e-300, 1e-250, 1e-100])
+    assert law.pdf(x) * np.sqrt(x) == pytest.approx(root.density_at_zero(), rel=1e-12)
+    assert law.stieltjes(1j * x) * np.sqrt(1j * x) == pytest.approx(-1j * pi * root.density_at_zero(), rel=1e-12)
+    assert root.stieltjes(1j * x) == pytest.approx(-1j * pi * root.density_at_zero(), rel=1e-12)
+
+
+@pytest.mark.parametrize("law", [LevyWigner(0.8), LevyWigner(1.5), LevyWishart(1.5, 2.0), LevyWishart(1.0)])
+def test_the_laws_have_the_methods_of_scipy(law):
+    p = np.array([1e-30, 0.01, 0.5, 0.9])
+    assert law.sf(law.isf(p)) == pytest.approx(p, rel=1e-9)
+    assert law.isf(p[1:]) == pytest.approx(law.ppf(1 - p[1:]), rel=1e-9, abs=1e-12)
+    np.testing.assert_equal(law.isf([1.1, nan]), nan)
+    assert law.median() == pytest.approx(float(law.isf(0.5)))
+    assert law.cdf(law.median()) == pytest.approx(0.5)
+    draw = law.rvs((20, 10), seed=3)
+    assert draw.shape == (20, 10)
+    assert kstest(draw.ravel(), law.cdf).pvalue > 0.01
+    np.testing.assert_array_equal(draw, law.rvs((20, 10), seed=np.random.default_rng(3)))
+
+
+def test_moments_that_do_not_exist_are_not_given():
+    np.testing.assert_equal(LevyWigner(1.5).stats("mvsk"), (0.0, inf, nan, nan))
+    np.testing.assert_equal(LevyWigner(1.0).stats("mvsk"), (nan, nan, nan, nan))
+    np.testing.assert_equal(LevyWishart(1.9, 2.0).stats("mvsk"), (inf, inf, nan, nan))
+    assert LevyWishart(1.5).mean() == LevyWishart(1.5).std() == inf

@@ -1,3 +1,4 @@
+from fractions import Fraction
 from itertools import pairwise
 from math import comb, inf, log, pi, sqrt
 
@@ -259,3 +260,21 @@ def test_arguments_out_of_range_are_refused(value):
 
 def test_high_moments_count_plane_trees():
     assert MarchenkoPastur(1.0).moment(20) == comb(40, 20) // 21
+
+
+@pytest.mark.parametrize("Q", [0.025, 1.0, 2.0, 1e6])
+@pytest.mark.parametrize("k", [7, 40, 170])
+def test_high_moments_are_those_of_exact_arithmetic(Q, k):
+    c = Fraction(1 / Q)
+    exact = sum(comb(k, r) * comb(k - 1, r) // (r + 1) * c**r for r in range(k))
+    assert MarchenkoPastur(Q).moment(k) == pytest.approx(float(exact), rel=1e-11)
+
+
+def test_moments_beyond_the_range_of_floats_are_infinite():
+    assert MarchenkoPastur(2.0).moment(1000) == inf
+    assert 0 < MarchenkoPastur(2.0, sigma=0.6).moment(1000) < inf
+
+
+def test_the_density_near_zero_does_not_overflow_before_it_must():
+    x = np.array([1e-320, 1e-300, 1e-10])
+    assert MarchenkoPastur(1.0).pdf(x) * np.sqrt(x) == pytest.approx(1 / pi, rel=1e-3)  # 1e-320 has 4 digits

@@ -90,3 +90,8 @@ def test_arguments_out_of_range_are_refused(value):
         Semicircle(value)
     with pytest.raises(ValueError, match="whole number from 0; got -2"):
         Semicircle().moment(-2)
+
+
+def test_moments_beyond_the_range_of_floats_are_infinite_and_those_within_are_not():
+    assert Semicircle().moment(4000) == inf
+    assert Semicircle(0.5).moment(2000) == pytest.approx((2 / pi) ** 0.5 * 2 / 2000**1.5, rel=2e-3)  # Stirling

@@ -249,3 +249,15 @@ def test_ratios_out_of_range_are_refused(c):
     for model in (CovarianceSpike, AdditiveSpike):
         with pytest.raises(ValueError, match="c = p/n is positive and finite; got"):
             model(c)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_strongest_spikes_overflow_nowhere(model):
+    theta = np.array([1e154, 1e200, 1e307, inf])
+    place = model.location(theta)
+    assert place == pytest.approx(theta, rel=1e-12)  # the noise adds nothing
+    assert model.strength(place) == pytest.approx(theta, rel=1e-12)
+    for overlap in overlaps(model, theta):
+        assert overlap == pytest.approx(1)
+    noise = {CovarianceSpike: sqrt(2) * (1 + theta), AdditiveSpike: 1.0, WignerSpike: sqrt(2)}[type(model)]
+    assert model.fluctuation(theta, 100) == pytest.approx(noise / np.full(4, 10.0))

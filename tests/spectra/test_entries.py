@@ -2,27 +2,33 @@ import numpy as np
 import pytest
 from scipy.stats import kurtosis
 
-from heavytail.spectra.entries import excess_kurtosis, leading_vectors, whole
+from heavytail.spectra.entries import leading_vectors, measure_entries, whole
 
 
 def blocks(W):
     return lambda r: (W[i : i + r] for i in range(0, len(W), r))
 
 
+def excess_kurtosis(W, step, largest, V=None):
+    return measure_entries(
+        blocks(W), step, W.shape[1], 1.0, largest, np.zeros((W.shape[1], 0)) if V is None else V
+    ).kurtosis
+
+
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_the_kurtosis_is_that_of_all_entries_however_they_are_read(step):
     W = np.random.default_rng(0).laplace(size=(60, 40)).astype(np.float32)
     expected = np.mean(W.astype(float) ** 4) / np.mean(W.astype(float) ** 2) ** 2 - 3
-    assert excess_kurtosis(blocks(W), step, np.inf) == pytest.approx(expected, rel=1e-12)
+    assert excess_kurtosis(W, step, np.inf) == pytest.approx(expected, rel=1e-12)
     assert expected == pytest.approx(kurtosis(W, axis=None), abs=0.05)  # about the mean, which is near zero
 
 
 def test_entries_too_large_for_noise_do_not_count():
     W = np.random.default_rng(0).standard_normal((50, 50))
-    before = excess_kurtosis(blocks(W), 50, 10.0)
+    before = excess_kurtosis(W, 50, 10.0)
     W[3, 4] = 1e6
-    assert excess_kurtosis(blocks(W), 50, 10.0) == pytest.approx(before, abs=0.02)
-    assert excess_kurtosis(blocks(W), 50, np.inf) > 1000
+    assert excess_kurtosis(W, 50, 10.0) == pytest.approx(before, abs=0.02)
+    assert excess_kurtosis(W, 50, np.inf) > 1000
 
 
 def test_spikes_are_taken_out_of_the_kurtosis():
@@ -30,13 +36,13 @@ def test_spikes_are_taken_out_of_the_kurtosis():
     W = rng.standard_normal((400, 200))
     signal = 20 * np.outer(rng.standard_normal(400), rng.standard_normal(200)) / np.sqrt(200)
     V = leading_vectors(blocks(W + signal), 64, 200, 1)
-    assert excess_kurtosis(blocks(W + signal), 64, np.inf) > 1
+    assert excess_kurtosis(W + signal, 64, np.inf) > 1
     # Standard error of a Gaussian kurtosis of 80,000 entries: 0.017.
-    assert abs(excess_kurtosis(blocks(W + signal), 64, np.inf, V)) < 0.06
+    assert abs(excess_kurtosis(W + signal, 64, np.inf, V)) < 0.06
 
 
 def test_zeros_have_no_kurtosis():
-    assert excess_kurtosis(blocks(np.zeros((5, 5))), 5, 1.0) == 0
+    assert excess_kurtosis(np.zeros((5, 5)), 5, 1.0) == 0
 
 
 def test_leading_vectors_span_what_an_svd_finds():
@@ -57,3 +63,11 @@ def test_a_matrix_is_read_whole_in_order():
     W = np.arange(12, dtype=np.float16).reshape(4, 3)
     assert whole(blocks(W)).dtype == np.float64
     np.testing.assert_array_equal(whole(blocks(W)), W)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e140])
+def test_mean_squares_are_those_of_rows_and_columns_at_any_scale(scale):
+    W = np.random.default_rng(0).standard_normal((50, 30))
+    seen = measure_entries(blocks(W * scale), 7, 30, scale, np.inf, np.zeros((30, 0)))
+    np.testing.assert_allclose(seen.rows, (W**2).mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(seen.columns, (W**2).mean(axis=0), rtol=1e-12)

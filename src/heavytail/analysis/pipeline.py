@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -83,9 +84,7 @@ def analyze(
     """
     from heavytail import __version__
 
-    for what, value in (("nulls", nulls), ("seed", seed)):
-        if not isinstance(value, int) or value < 0:
-            raise RequestError(f"{what} is {value!r}; it must be a whole number of at least 0")
+    nulls, seed = _whole("nulls", nulls, 0), _whole("seed", seed, 0)
     planned = estimate(source, layers, conv, convention, nulls, vectors)
     threads = _threads(jobs)
     total = sum(c.operations for c in planned.costs)
@@ -146,6 +145,9 @@ def estimate(
     for what, value, known in (("conv", conv, get_args(Conv)), ("convention", convention, get_args(Convention))):
         if value not in known:
             raise RequestError(f"{what} is {value!r}; it can be {', '.join(known)}")
+    nulls = _whole("nulls", nulls, 0)
+    if not isinstance(vectors, bool):
+        raise RequestError(f"vectors is {vectors!r}; it must be True or False")
     if convention == "weightwatcher" and conv != "slices":
         raise RequestError(f"convention 'weightwatcher' reads convolutions as slices; conv is {conv!r}")
     if convention == "weightwatcher" and (nulls or vectors):
@@ -167,9 +169,18 @@ def estimate(
 def _threads(jobs: int | None) -> int:
     if jobs is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not isinstance(jobs, int) or jobs < 1:
-        raise RequestError(f"jobs is {jobs!r}; it must be a whole number of at least 1")
-    return jobs
+    return _whole("jobs", jobs, 1)
+
+
+def _whole(what: str, value: Any, least: int) -> int:
+    """Give a whole number of any type as an int; True and False are none."""
+    try:
+        number = least - 1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise RequestError(f"{what} is {value!r}; it must be a whole number of at least {least}")
+    return number
 
 
 def _patterns(layers: str | Iterable[str] | None) -> list[str] | None:

@@ -77,16 +77,26 @@ def diagnose_layer(
     row = diagnose(spectrum, name=name, kind=kind, dtype=dtype)
     if row.lambda_max == 0:
         return Layer(row, spectrum)
-    shuffles = None
-    if wanted.nulls and matrices:
-        rng = np.random.default_rng([wanted.seed, crc32(name.encode("utf-8", "surrogateescape"))])
-        shuffles = shuffle(spectrum, matrices, dtype, wanted.nulls, LEVEL, rng)
-    noise = find_noise(spectrum, matrices, shuffles)
+    try:
+        noise, vectors = _look_deeper(spectrum, matrices, wanted, row)
+    except (ArithmeticError, ValueError, MemoryError, np.linalg.LinAlgError) as error:
+        # What the spectrum alone tells is not lost with it.
+        return Layer(replace(row, reason=f"noise: {type(error).__name__}: {error}"), spectrum)
     # What is too narrow for a tail is too narrow for a bulk, and its row says so already.
     reasons = (row.reason, noise.reason if spectrum.M >= MIN_TAIL else "")
     row = replace(row, **noise.columns(spectrum), reason="; ".join(filter(None, reasons)))
-    vectors: tuple[Localisation, ...] = ()
-    if wanted.vectors and matrices:
-        threshold = nan if noise.reason else max(bulk.threshold for bulk in noise.bulks)
-        vectors = localisation(matrices, threshold, row.xmin)
     return Layer(row, spectrum, noise, vectors)
+
+
+def _look_deeper(
+    spectrum: Spectrum, matrices: Sequence[Blocks], wanted: Wanted, row: Row
+) -> tuple[Noise, tuple[Localisation, ...]]:
+    shuffles = None
+    if wanted.nulls and matrices:
+        rng = np.random.default_rng([wanted.seed, crc32(row.name.encode("utf-8", "surrogateescape"))])
+        shuffles = shuffle(spectrum, matrices, row.dtype, wanted.nulls, LEVEL, rng)
+    noise = find_noise(spectrum, matrices, shuffles)
+    if not wanted.vectors or not matrices:
+        return noise, ()
+    thresholds = [nan] * len(matrices) if noise.reason else [bulk.threshold for bulk in noise.bulks]
+    return noise, localisation(matrices, thresholds, row.xmin, spectrum.floor)

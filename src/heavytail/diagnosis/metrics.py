@@ -101,7 +101,7 @@ def _equal(value: float, spectrum: Spectrum) -> bool:
     Rounding of the entries moves an eigenvalue s^2 by up to 2 s times the rounding of s, which is sqrt(floor).
     """
     largest = float(spectrum.evals[-1])
-    return largest - value <= 2 * sqrt(spectrum.floor * largest) + spectrum.error
+    return largest - value <= 2 * sqrt(spectrum.floor) * sqrt(largest) + spectrum.error
 
 
 def _shape(fit: PowerLaw, evals: Vector, log_spectral_norm: float) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import nan, sqrt
+from math import exp, expm1, log1p, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from heavytail.diagnosis.shuffles import Shuffles
 from heavytail.rmt.edges import largest_eigenvalue
-from heavytail.rmt.noise_bulk import MIN_SIZE, NoiseBulk, fit_noise_bulk
-from heavytail.spectra.entries import Blocks, excess_kurtosis, leading_vectors
+from heavytail.rmt.noise_bulk import MAX_SPIKES, MIN_SIZE, NoiseBulk, fit_noise_bulk
+from heavytail.rmt.scaled_noise import count_beyond, fit_scaled_bulk
+from heavytail.spectra.entries import Blocks, Entries, leading_vectors, measure_entries
 from heavytail.spectra.exact import block_rows
 from heavytail.spectra.spectrum import Spectrum
+from heavytail.weights.tensor import Array
 
 __all__ = ["LEVEL", "Noise", "find_noise", "spacing_ratio"]
 
@@ -23,6 +25,9 @@ LEVEL = 0.01
 """Chance that a layer of pure noise shows a spike."""
 
 _NEGLIGIBLE = 0.05  # share of the edge's width by which the kurtosis may move it without a new fit
+_TURNS = 4  # at most so often scales and spikes are told apart: by then they change little
+_FENCE, _FEW = 3.0, 0.02  # Tukey's outer fence, in distances of quartiles; and the share of lines that may be beyond it
+_ROWS = 4096  # at least so many rows, evenly spread, tell scales and kurtosis where there are more
 _DEFLATED = 32  # at most so many spikes are taken out of a matrix before the kurtosis of its noise is measured
 
 Vector = NDArray[np.float64]
@@ -53,7 +58,8 @@ class Noise:
         """Chance that noise has a largest eigenvalue like one of the row's, corrected for their number."""
         if not self.bulks:
             return nan
-        return 1 - (1 - min(bulk.p_value for bulk in self.bulks)) ** len(self.bulks)
+        smallest = min(bulk.p_value for bulk in self.bulks)
+        return -expm1(len(self.bulks) * log1p(-min(smallest, 1 - 1e-16)))
 
     def columns(self, spectrum: Spectrum) -> dict[str, Any]:
         """Give the columns of the table."""
@@ -67,7 +73,9 @@ class Noise:
         return found | {
             "sigma_mp": sqrt(variance / float(spectrum.evals.sum())),
             "bulk_edge": edge,
-            "mp_softrank": edge / float(spectrum.evals[-1]),
+            "mp_softrank": min(
+                bulk.edge / float(evals[-1]) for bulk, evals in zip(self.bulks, spectrum.by_matrix, strict=True)
+            ),
             "num_spikes": sum(bulk.num_spikes for bulk in self.bulks),
         }
 
@@ -96,6 +104,8 @@ def _bulk_dict(bulk: NoiseBulk) -> dict[str, Any]:
         "misfit": bulk.misfit,
         "allowance": bulk.allowance,
         "kurtosis": bulk.kurtosis,
+        "row_spread": bulk.row_spread,
+        "column_spread": bulk.column_spread,
         "problem": bulk.problem,
     }
 
@@ -155,7 +165,7 @@ def _bulks(spectrum: Spectrum, matrices: Sequence[Blocks]) -> tuple[tuple[NoiseB
         if rank < max(MIN_SIZE, spectrum.M / 2):
             return (), f"no noise bulk: the rank is {rank} of {spectrum.M}"
         # A projection of the rows takes eigenvalues away and leaves those of noise of fewer columns.
-        bulks.append(_bulk(evals[spectrum.M - rank :], spectrum.N, rank, rows, spectrum.M, level))
+        bulks.append(_bulk(evals, spectrum.N, rank, rows, spectrum.M, level))
     problems = [bulk.problem for bulk in bulks if bulk.problem]
     if problems and len(bulks) > 1:
         return tuple(bulks), f"{problems[0]} ({len(problems)} of {len(bulks)} matrices)"
@@ -163,15 +173,83 @@ def _bulks(spectrum: Spectrum, matrices: Sequence[Blocks]) -> tuple[tuple[NoiseB
 
 
 def _bulk(evals: Vector, N: int, rank: int, rows: Blocks, M: int, level: float) -> NoiseBulk:
-    """Fit a bulk as if its entries were Gaussian; if there is one, measure their kurtosis and fit again."""
-    bulk = fit_noise_bulk(evals, N, rank, level=level)
-    if bulk.problem:
-        return bulk
+    """Find the noise of one matrix: first as if its entries were Gaussian and alike, then as they are."""
+    bulk = fit_noise_bulk(evals[M - rank :], N, rank, level=level)
+    size = sqrt(float(evals.sum()) / (N * M))
     step = block_rows(M)
     k = min(bulk.num_spikes, _DEFLATED)
-    spikes = leading_vectors(rows, step, M, k) if k else None
-    kurtosis = excess_kurtosis(rows, step, bulk.sigma * (N * M) ** 0.25, spikes)
+    every = max(1, N // _ROWS)
+
+    def sampled(r: int) -> Iterable[Array]:
+        return (block[::every] for block in rows(r))
+
+    vectors = leading_vectors(sampled, step, M, k)
+
+    def entries(without: int) -> Entries:
+        largest = (N * M) ** 0.25 * min(1.0, bulk.sigma / size)
+        seen = measure_entries(sampled, step, M, size, largest, vectors[:, :without])
+        return replace(seen, rows=_ordinary(seen.rows), columns=_ordinary(seen.columns))
+
+    seen = entries(k if bulk.fits else 0)
+    if _unequal(seen):
+        return _scaled_bulk(evals, N, M, entries, entries(0) if bulk.fits and k else seen, level)
+    if bulk.problem:
+        return bulk
+    if not bulk.fits:
+        seen = entries(k)
     edge = largest_eigenvalue(N, rank)
-    if abs(kurtosis) / sqrt(N * rank) * edge.location < _NEGLIGIBLE * edge.scale:
-        return replace(bulk, kurtosis=kurtosis)
-    return fit_noise_bulk(evals, N, rank, kurtosis=kurtosis, level=level)
+    if abs(seen.kurtosis) / sqrt(N * rank) * edge.location < _NEGLIGIBLE * edge.scale:
+        return replace(bulk, kurtosis=seen.kurtosis)
+    return fit_noise_bulk(evals[M - rank :], N, rank, kurtosis=seen.kurtosis, level=level)
+
+
+def _scaled_bulk(
+    evals: Vector, N: int, M: int, entries: Callable[[int], Entries], seen: Entries, level: float
+) -> NoiseBulk:
+    """Find noise whose rows and columns differ in scale; scales and spikes are told apart by turns."""
+    k = 0
+    for turn in range(_TURNS):
+        rows, columns = (
+            _true_scales(seen.rows, _sampling(seen, M)),
+            _true_scales(seen.columns, _sampling(seen, seen.rows.size)),
+        )
+        kurtosis = (seen.kurtosis + 3) / ((1 + rows.var()) * (1 + columns.var())) - 3
+        more = count_beyond(evals, N, M, rows, columns, k, kurtosis, level)
+        if more <= k or more > MAX_SPIKES * M:
+            break
+        if turn < _TURNS - 1:
+            k = more
+            seen = entries(min(k, _DEFLATED))
+    return fit_scaled_bulk(evals, N, M, rows, columns, k, kurtosis, level)
+
+
+def _ordinary(mean_squares: Vector) -> Vector:
+    """Put the middle in place of the few lines that stand out: they are no noise, and make spikes of their own."""
+    logs = np.log(np.maximum(mean_squares, 1e-300))
+    lower, middle, upper = np.quantile(logs, [0.25, 0.5, 0.75])
+    out = np.abs(logs - middle) > (upper - lower) / 2 + _FENCE * (upper - lower)
+    return np.where(out, exp(middle), mean_squares) if out.mean() <= _FEW else mean_squares
+
+
+def _sampling(seen: Entries, count: int) -> float:
+    """Give the variance of a mean square of so many entries, relative to its own square, that chance alone makes."""
+    spread = (1 + _variation(seen.rows)) * (1 + _variation(seen.columns))
+    return max((seen.kurtosis + 3) / spread - 1, 0.1) / count
+
+
+def _variation(mean_squares: Vector) -> float:
+    return float(mean_squares.var() / mean_squares.mean() ** 2)
+
+
+def _unequal(seen: Entries) -> bool:
+    """Whether rows or columns differ in scale by more than chance."""
+    pairs = ((seen.rows, seen.columns.size), (seen.columns, seen.rows.size))
+    return any(_variation(x) > _sampling(seen, count) * (1 + 5 * sqrt(2 / x.size)) for x, count in pairs)
+
+
+def _true_scales(mean_squares: Vector, sampling: float) -> Vector:
+    """Shrink mean squares to the spread that is not of chance, and to mean 1; what is zero stays so."""
+    relative = mean_squares / mean_squares.mean()
+    variation = float(relative.var())
+    kept = sqrt(max(0.0, 1 - sampling / variation)) if variation > 0 else 0.0
+    return np.where(relative > 0, np.maximum(1 + kept * (relative - 1), 0), 0.0)

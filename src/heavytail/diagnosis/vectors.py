@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import entr
 
 from heavytail.spectra.entries import Blocks, whole
 
@@ -73,14 +74,12 @@ def measure(vectors: Matrix) -> Measures:
         [1.0, 1.0, 0.0]
     """
     magnitude = np.abs(vectors)
-    p = magnitude**2 / (magnitude**2).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        entropy = -np.where(p > 0, p * np.log(p), 0).sum(axis=0) / log(len(vectors))
-    return Measures(
-        magnitude.sum(axis=0) / magnitude.max(axis=0),
-        1 / np.sqrt(np.sqrt((p**2).sum(axis=0))),
-        np.abs(entropy),
-    )
+    ratio = magnitude.sum(axis=0) / magnitude.max(axis=0)
+    p = np.square(magnitude, out=magnitude)
+    p /= p.sum(axis=0)
+    with np.errstate(invalid="ignore"):  # in one dimension
+        entropy = entr(p).sum(axis=0) / log(len(vectors))
+    return Measures(ratio, (p**2).sum(axis=0) ** -0.25, entropy)
 
 
 @lru_cache(maxsize=256)
@@ -90,13 +89,20 @@ def haar(n: int) -> tuple[tuple[float, float], ...]:
     return tuple((float(values.mean()), float(values.std(ddof=1))) for values in drawn)
 
 
-def localisation(matrices: Sequence[Blocks], threshold: float, xmin: float) -> tuple[Localisation, ...]:
+def localisation(
+    matrices: Sequence[Blocks], thresholds: Sequence[float], xmin: float, floor: float
+) -> tuple[Localisation, ...]:
     """Measure the singular vectors of a row's matrices, by a symmetric eigensolver.
+
+    Vectors that are arbitrary are left out: those of the null space, and those whose eigenvalue equals a neighbour's to
+    within rounding, as all of an orthogonal matrix do.
 
     Args:
         matrices: the matrices, N x M each.
-        threshold: eigenvalue from which they count as spikes; NaN where there is no bulk, and the tail is told from it.
+        thresholds: for each matrix the eigenvalue beyond which they count as spikes; NaN where it has no bulk, and the
+            tail is told from the rest.
         xmin: eigenvalue from which they are the tail; NaN where there is none.
+        floor: eigenvalues at or below it are rounding noise, as `Spectrum.floor`.
 
     Returns:
         A value for each side, part and measure that has vectors.
@@ -104,22 +110,23 @@ def localisation(matrices: Sequence[Blocks], threshold: float, xmin: float) -> t
     Example:
         >>> W = np.random.default_rng(0).standard_normal((200, 100))
         >>> W[0] += 5 * W[1]  # a heavy row
-        >>> found = localisation([lambda r: [W]], 600.0, float("nan"))
+        >>> found = localisation([lambda r: [W]], [600.0], float("nan"), 0.0)
         >>> [(one.part, one.z < -5) for one in found if one.side == "left" and one.measure == "entropy"]
         [('bulk', False), ('spikes', True)]
     """
     parts: dict[tuple[str, str], list[Measures]] = {}
     size = {}
-    for rows in matrices:
+    for rows, threshold in zip(matrices, thresholds, strict=True):
         W = whole(rows)
-        evals, right = np.linalg.eigh(W.T @ W)
-        above = evals > evals[-1] * len(evals) * 2e-16
-        left = W @ right[:, above] / np.sqrt(evals[above])
         size = {"left": W.shape[0], "right": W.shape[1]}
+        evals, right = np.linalg.eigh(W.T @ W)
+        known = _known(evals, floor)
+        evals, right = evals[known], right[:, known]
+        left = W @ right
+        left /= np.sqrt(evals)
         start = xmin if np.isnan(threshold) else threshold
-        for side, vectors, values in (("left", left, evals[above]), ("right", right, evals)):
-            chosen = {"spikes": values > threshold, "tail": values >= xmin}
-            chosen["bulk"] = ~(values >= start)
+        chosen = {"spikes": evals > threshold, "tail": evals >= xmin, "bulk": ~(evals >= start)}
+        for side, vectors in (("left", left), ("right", right)):
             for part, which in chosen.items():
                 if which.any():
                     parts.setdefault((side, part), []).append(measure(vectors[:, which]))
@@ -129,6 +136,13 @@ def localisation(matrices: Sequence[Blocks], threshold: float, xmin: float) -> t
             if (side, part) in parts:
                 found += _against_haar(side, part, parts[side, part], size[side])  # type: ignore[arg-type]
     return tuple(found)
+
+
+def _known(evals: Matrix, floor: float) -> NDArray[np.bool_]:
+    """Tell the eigenvalues whose vectors are determined: beyond rounding, and farther than it from their neighbours."""
+    rounding = evals[-1] * len(evals) * 2e-16
+    apart = np.diff(evals) > rounding
+    return np.asarray((evals > max(floor, rounding)) & np.append(True, apart) & np.append(apart, True))
 
 
 def _against_haar(

@@ -18,6 +18,7 @@ _ENTROPY = 0.4
 _DISTANCE = 0.1
 _KS_1_PERCENT = 1.63
 _REJECTED = 0.05
+_WHOLE = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def _traps(row: Row) -> str | None:
 
 
 def _only_noise(row: Row) -> str | None:
-    if row.status != "ok" or row.num_spikes != 0:
+    if row.status != "ok" or row.num_spikes != 0 or row.num_traps > 0 or abs(row.sigma_mp - 1) > _WHOLE:
         return None
     return "its spectrum shows nothing beyond noise: untrained, or reset?"
 

@@ -30,6 +30,7 @@ Vector = NDArray[np.float64]
 
 _TEXTS = tuple(field.name for field in fields(Row) if field.type == "str")
 _SPIKES = 40  # at most so many are marked, evenly in their order: more would run together
+_STEPS = 32  # of the density of noise whose rows and columns differ in scale
 _REACH = 3  # linear histograms of singular values end at so many noise edges: the bulk must not be squeezed to nothing
 _TRAPS = 20  # at most so many are listed
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -148,6 +149,7 @@ def _bulks(noise: Noise, spectrum: Spectrum) -> dict[str, Any]:
         "p_value": _numbers(noise.p_value)[0],
         "misfit": _numbers(worst.misfit, worst.allowance),
         "fits": bool(chance > 0.0101),
+        "spread": _numbers(max(bulk.row_spread for bulk in bulks), max(bulk.column_spread for bulk in bulks)),
         "kurtosis": _numbers(sum(bulk.kurtosis for bulk in bulks) / len(bulks))[0],
     }
 
@@ -155,10 +157,19 @@ def _bulks(noise: Noise, spectrum: Spectrum) -> dict[str, Any]:
 def _law(bulk: NoiseBulk) -> list[Any]:
     """Give lower edge, upper edge and number of eigenvalues of a bulk; they determine its Marchenko-Pastur density.
 
-    With a and b the edges, it is 2 / (pi (sqrt(b) - sqrt(a))^2) sqrt((b - x) (x - a)) / x.
+    With a and b the edges, it is 2 / (pi (sqrt(b) - sqrt(a))^2) sqrt((b - x) (x - a)) / x. Where rows or columns
+    differ in scale a fourth item follows: the number of eigenvalues in equal steps of the singular value.
     """
-    low, high = (edge * bulk.scale for edge in bulk.law.edges)
-    return significant(np.array([low, high, bulk.M - bulk.num_spikes]), 6)
+    if bulk.law is not None:
+        low, high = (edge * bulk.scale for edge in bulk.law.edges)
+        return significant(np.array([low, high, bulk.M - bulk.num_spikes]), 6)
+    if bulk.counts is None:
+        raise ValueError("a bulk has a law or counts")
+    x, below = bulk.counts
+    low = float(x[np.searchsorted(below, below[0] + 0.02 * (below[-1] - below[0])) - 1])
+    steps = np.linspace(sqrt(low), sqrt(bulk.edge), _STEPS + 1)
+    numbers = np.diff(np.interp(steps**2, x, below))
+    return [*significant(np.array([low, bulk.edge, numbers.sum()]), 6), significant(numbers, 3)]
 
 
 def _spikes(bulks: Sequence[NoiseBulk], spectrum: Spectrum) -> Vector:

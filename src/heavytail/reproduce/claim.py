@@ -14,11 +14,12 @@ __all__ = ["Check", "Claim", "Outcome", "Row", "Verdict", "within"]
 
 
 class Verdict(StrEnum):
-    """What became of a published number."""
+    """What became of a published number, from the best to the worst."""
 
     REPRODUCED = "reproduced"
-    NOT_REPRODUCED = "not reproduced"
+    DOES_NOT_CARRY_OVER = "does not carry over"
     PUBLISHED_WRONG = "published value wrong"
+    NOT_REPRODUCED = "not reproduced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,16 @@ class Check:
         published: the number that was published.
         tolerance: largest difference that counts as agreement, > 0.
         note: where the number and its tolerance come from.
-        expected: whether agreement is expected. False means that the published number is known to be wrong, for the
-            reason that the claim gives.
+        expected: the verdict that is expected; for another than agreement the claim gives the reason.
+            PUBLISHED_WRONG says that the number is false of what it was published for, DOES_NOT_CARRY_OVER that it is
+            right there, but not under the other conditions tried here.
     """
 
     name: str
     published: float
     tolerance: float
     note: str = ""
-    expected: bool = True
+    expected: Verdict = Verdict.REPRODUCED
 
     def __post_init__(self) -> None:
         """Refuse a check that nothing or everything would pass."""
@@ -54,18 +56,17 @@ class Check:
         A value of ours that is not finite agrees with nothing, and proves nothing wrong.
         """
         difference = ours - self.published
-        agrees = abs(difference) <= self.tolerance
-        if agrees:
+        if abs(difference) <= self.tolerance:
             verdict = Verdict.REPRODUCED
-        elif self.expected or not isfinite(ours):
+        elif self.expected is Verdict.REPRODUCED or not isfinite(ours):
             verdict = Verdict.NOT_REPRODUCED
         else:
-            verdict = Verdict.PUBLISHED_WRONG
-        surprising = verdict is not (Verdict.REPRODUCED if self.expected else Verdict.PUBLISHED_WRONG)
+            verdict = self.expected
+        surprising = verdict is not self.expected
         return Row(self.name, ours, self.published, difference, self.tolerance, verdict, surprising, self.note)
 
 
-def within(name: str, low: float, high: float, note: str = "", *, expected: bool = True) -> Check:
+def within(name: str, low: float, high: float, note: str = "", expected: Verdict = Verdict.REPRODUCED) -> Check:
     """Give the check of a published range: its middle, with half its width as the tolerance.
 
     Example:
@@ -114,7 +115,7 @@ class Claim:
         compute: measures the values that the checks name, from a random generator.
         checks: the published numbers, at least one.
         seconds: run time that was measured, on one processor.
-        reason: why a published value is wrong, where one is.
+        reason: why a published value is wrong or does not carry over, where one is or does not.
         slow: whether it is left out unless asked for.
     """
 
@@ -130,11 +131,11 @@ class Claim:
     slow: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a claim that checks nothing, checks twice, or calls a number wrong without a reason."""
+        """Refuse a claim that checks nothing or expects a disagreement without a reason."""
         if not self.checks:
             raise ValueError(f"claim {self.id} has no checks")
-        if not all(check.expected for check in self.checks) and not self.reason:
-            raise ValueError(f"claim {self.id} calls a published value wrong and gives no reason")
+        if any(check.expected is not Verdict.REPRODUCED for check in self.checks) and not self.reason:
+            raise ValueError(f"claim {self.id} expects a disagreement and gives no reason")
 
     def run(self, seed: int = 0) -> Outcome:
         """Recompute the claim; the seed alone decides the result, whatever else is run.
@@ -165,12 +166,8 @@ class Outcome:
 
     @property
     def verdict(self) -> Verdict:
-        """The claim's verdict: not reproduced if a row is not, else wrong if a published value is, else reproduced."""
-        found = {row.verdict for row in self.rows}
-        for verdict in (Verdict.NOT_REPRODUCED, Verdict.PUBLISHED_WRONG):
-            if verdict in found:
-                return verdict
-        return Verdict.REPRODUCED
+        """The claim's verdict, the worst of its rows."""
+        return max((row.verdict for row in self.rows), key=list(Verdict).index)
 
     @property
     def surprising(self) -> bool:

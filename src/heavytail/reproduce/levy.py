@@ -42,7 +42,7 @@ _B5 = Claim(
     "Ben Arous and Guionnet 2008, Theorem 1.4; Belinschi, Dembo and Guionnet 2009, Theorem 1.10",
     "Densities of the limit laws of symmetric (Wigner) and covariance (Wishart) Levy matrices, and the ratio to their "
     "power-law tail.",
-    "exact",
+    "formulas alone, nothing is drawn",
     _densities,
     (
         *(Check(f"Wigner, mu = {mu}: density at 0", value, 6e-8, "closed form") for mu, value in _AT_ZERO.items()),

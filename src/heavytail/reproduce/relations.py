@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from heavytail.reproduce.claim import Check, Claim, within
+from heavytail.reproduce.claim import Check, Claim, Verdict, within
 from heavytail.reproduce.estimator import fit_published
 from heavytail.reproduce.spectrum import eigenvalues, largest_eigenvalue
 from heavytail.rmt.ensembles import lomax, pareto
@@ -44,11 +44,13 @@ def _spectra(rng: Generator) -> dict[str, float]:
 
 
 def _large(N: int, rng: Generator) -> dict[str, float]:
-    """The norms alone, which need no spectrum, of larger matrices."""
-    heavy, light = lomax(N, N, 0.5, rng), lomax(N, N, 5.0, rng)
+    """The norms alone, which need no spectrum, of larger matrices.
+
+    That at mu = 0.5, plotted near 10^36, is no check: it scatters by two decades from draw to draw.
+    """
+    light = lomax(N, N, 5.0, rng)
     growth = 2 * np.log10(10_000 / N)  # of the number of entries, to the published size
     return {
-        "log norm at mu = 0.5": float(np.log10(np.vdot(heavy, heavy)) + growth * 2 / 0.5),
         "log norm at mu = 5": float(np.log10(np.vdot(light, light)) + growth),
         "ratio at mu = 3": _norms(lomax(N, N, 3.0, rng))[1],
         "ratio at mu = 3, random signs": _norms(pareto(N, N, 3.0, rng))[1],
@@ -71,10 +73,15 @@ _F5 = Claim(
 )
 
 _F5_LARGE = (
-    Check("log norm at mu = 0.5", 36.0, 7.0, "plot; the sum of squares has a tail of index 1/4: 99 % range of its log"),
     Check("log norm at mu = 5", 7.3, 0.15, "read off the plot"),
     Check("ratio at mu = 3", 2.3, 0.15, "'saturates at about 2.3', read off the plot"),
-    Check("ratio at mu = 3, random signs", 2.3, 0.15, "the same, as if of centred entries", expected=False),
+    Check(
+        "ratio at mu = 3, random signs",
+        2.3,
+        0.15,
+        "the same, as if of centred entries",
+        expected=Verdict.DOES_NOT_CARRY_OVER,
+    ),
 )
 _F5_QUICK, _F5_FULL = (
     Claim(
@@ -118,14 +125,20 @@ _F7 = Claim(
     f"{_PAPER}, notebook TaylorSeriesRelation",
     "The exact function, its tangent at mu = 1.15, and the published approximation mu/2 of the step from alpha = 1 + "
     "mu/2 to the ratio of norms 1 + 1 / (4/mu - 1).",
-    "exact",
+    "formulas alone, nothing is drawn",
     _taylor,
     (
         Check("slope at mu = 1.15", 0.5, 0.01, "mu/2 - 1/6 + ..."),
         Check("intercept at mu = 1.15", -1 / 6, 0.005, "mu/2 - 1/6 + ..."),
         Check("value at mu = 2", 1.0, 1e-9, "mu/2"),
-        Check("largest distance from mu / 2 for mu <= 2", 0.0, 0.01, "mu/2, drawn as one line", expected=False),
-        Check("value at mu = 3.5", 1.75, 0.1, "mu/2", expected=False),
+        Check(
+            "largest distance from mu / 2 for mu <= 2",
+            0.0,
+            0.01,
+            "mu/2, drawn as one line",
+            expected=Verdict.PUBLISHED_WRONG,
+        ),
+        Check("value at mu = 3.5", 1.75, 0.1, "mu/2", expected=Verdict.PUBLISHED_WRONG),
     ),
     seconds=0.01,
     reason="mu/2 drops the constant -1/6 of its own expansion, so that it is right at mu = 2 only; above, 1 / (4/mu - "

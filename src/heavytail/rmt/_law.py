@@ -27,6 +27,10 @@ class Law(ABC):
         """Quantile: the least x with cdf(x) >= p, NaN for p outside [0, 1]."""
 
     @abstractmethod
+    def isf(self, p: ArrayLike) -> Real:
+        """Value that is passed with probability p, NaN for p outside [0, 1]."""
+
+    @abstractmethod
     def mean(self) -> float:
         """Mean."""
 

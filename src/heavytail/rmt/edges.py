@@ -135,7 +135,7 @@ def weightwatcher_edge(N: int, M: int, sigma: float = 1.0) -> float:
 
 
 def _check(N: ArrayLike, M: ArrayLike, sigma: float) -> None:
-    if not (np.min(N) >= 1 and np.min(M) >= 1):
+    if not all(np.size(length) and np.min(length) >= 1 for length in (N, M)):
         raise ValueError(f"a matrix has at least one row and one column; got {N!r} x {M!r}")
     if not 0 < sigma < np.inf:
         raise ValueError(f"sigma is positive and finite; got {sigma!r}")

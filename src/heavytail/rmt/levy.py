@@ -1,50 +1,30 @@
-r"""The spectral laws of Levy matrices: symmetric (Wigner) and covariance (Wishart), entries of tail index below 2.
+"""The spectral laws of Levy matrices: symmetric (Wigner) and covariance (Wishart), entries of tail index below 2.
 
 Their entries have no variance, so the semicircle and the Marchenko-Pastur law do not hold; the limits are the laws of
-Ben Arous and Guionnet (2008) and of Belinschi, Dembo and Guionnet (2009). With a = tail_mu / 2, both are governed by
-one entire function,
-
-.. math:: h(x) = \int_0^\infty e^{-s - x s^a} ds
-          = \frac{1}{2 \pi i} \int_{\sigma - i \infty}^{\sigma + i \infty} \Gamma(u) \Gamma(1 - a u) x^{-u} du.
-
-For W^T W, with Q = N/M and kappa = Gamma(1 - a) / Gamma(1 + a) (-1/z)^a, the fixed point equations take the form
-
-.. math:: x y = \kappa (1 - h(x)) / Q = \kappa (1 - h(y)), \qquad G(z) = h(x) / z,
-
-in x and y, one for each side of W. They are the conditions for x and y to make the logarithmic potential stationary,
-
-.. math:: \int \ln(z - l) \rho(l) dl = \ln z + (p(x) + Q p(y) - 1 + h(x)) / a, \qquad p(x) = \int_0^x (1 - h(t)) dt / t,
-
-whose imaginary part above a point l of the axis is pi times the mass beyond l, so that the distribution function needs
-no integration of the density. The Wigner law is the case Q = 1: its x^2 has the law of the Wishart eigenvalues.
+Ben Arous and Guionnet (2008) and of Belinschi, Dembo and Guionnet (2009). The Wigner law is the case Q = 1 of the
+other: its x^2 has the law of the Wishart eigenvalues. The equations, and how they are solved, are in `_levy`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from math import ceil, exp, inf, lgamma, log, pi
+from math import exp, inf, lgamma, log, nan, pi
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log1p, loggamma
+
+from heavytail.rmt._law import Law, Vector
+from heavytail.rmt._levy import Complex, log_quantile, solve
 
 __all__ = ["LevyWigner", "LevyWishart"]
 
-Vector = NDArray[np.float64]
-Complex = NDArray[np.complex128]
-
-_STEP = 0.09  # of the trapezoidal rule; the poles are 1/2 or more away, so its error is exp(-pi / _STEP) = 7e-16
-_REACH = 36.0  # the line is cut where its integrand has fallen by exp(-36) = 2e-16
-_BLOCK = 16  # points computed at once
-_TURNS = 1 - 0.5 ** np.arange(1, 13)  # the continuation turns z from the negative axis towards its own argument
-_STEPS = 60  # Newton steps allowed; six are usual
-_LEAST = -575.0  # ln of the least eigenvalue solved for, 1e-250
+_UNRESOLVED = 3e-11  # of |z G(z)|: what lies below in the imaginary part left of the law is rounding
+_FLAT = 1e-120  # size of z up to which the transform of a bounded density is constant
 
 
 @dataclass(frozen=True, slots=True)
-class LevyWigner:
+class LevyWigner(Law):
     r"""The eigenvalue law of a symmetric n x n Levy matrix A with P(|A_ij| > u) = u^-tail_mu / n for large u.
 
     Such entries are n^(-1/tail_mu) times a Pareto variable U^(-1/tail_mu) of either sign, or anything with that tail.
@@ -81,7 +61,7 @@ class LevyWigner:
         near = x < self._flat()
 
         def density(x: Vector) -> Vector:
-            return -_solve(self.tail_mu / 2, 1.0, 2 * np.log(x) + 0j)[0].imag / (pi * x)
+            return -solve(self.tail_mu / 2, 1.0, 2 * np.log(x) + 0j)[0].imag / (pi * x)
 
         return _fill(np.where(near, self.density_at_zero(), 0.0), ~near & (x < inf), density, x)
 
@@ -92,7 +72,7 @@ class LevyWigner:
         near = size < self._flat()
 
         def mass(size: Vector) -> Vector:
-            return _solve(self.tail_mu / 2, 1.0, 2 * np.log(size) + 0j)[1] / 2
+            return solve(self.tail_mu / 2, 1.0, 2 * np.log(size) + 0j)[1] / 2
 
         half = _fill(np.where(near, 0.5 - size * self.density_at_zero(), 0.0), ~near & (size < inf), mass, size)
         return np.where(x > 0, half, 1 - half)[()]
@@ -101,17 +81,32 @@ class LevyWigner:
         """Probability up to x, any shape; exact to 1e-12, and relatively so in the lower tail."""
         return self.sf(-np.asarray(x, dtype=np.float64))
 
-    def ppf(self, q: ArrayLike) -> Vector:
-        """Quantile of the probabilities q, any shape; NaN outside [0, 1].
+    def ppf(self, p: ArrayLike) -> Vector:
+        """Quantile of the probabilities p, any shape; NaN outside [0, 1].
 
         Example:
             >>> law = LevyWigner(1.5)
             >>> round(float(law.cdf(law.ppf(0.3))), 9)
             0.3
         """
-        q = np.asarray(q, dtype=np.float64)
-        tail = 2 * np.minimum(q, 1 - q)
-        return (np.sign(q - 0.5) * np.exp(_log_quantile(self.tail_mu / 2, 1.0, tail) / 2))[()]
+        p = np.asarray(p, dtype=np.float64)
+        tail = 2 * np.minimum(p, 1 - p)
+        return (np.sign(p - 0.5) * np.exp(log_quantile(self.tail_mu / 2, 1.0, tail) / 2))[()]
+
+    def isf(self, p: ArrayLike) -> Vector:
+        """Value that is passed with probability p, any shape; NaN outside [0, 1]."""
+        return -self.ppf(p)
+
+    def mean(self) -> float:
+        """Mean: 0, but NaN for tail_mu <= 1, where both tails are too heavy for one."""
+        return 0.0 if self.tail_mu > 1 else nan
+
+    def var(self) -> float:
+        """Variance: infinite, or NaN where there is no mean."""
+        return inf if self.tail_mu > 1 else nan
+
+    def _shape(self) -> tuple[float, float]:
+        return nan, nan
 
     def stieltjes(self, z: ArrayLike) -> Complex:
         """G(z), the mean of 1 / (z - x), at complex z of any shape with Im z > 0.
@@ -119,10 +114,10 @@ class LevyWigner:
         Raises:
             ValueError: if some Im z is not positive.
         """
-        z = _upper(z)
+        z = _upper(z, _FLAT)
         left = z.real < 0
         mirror = np.where(left, -z.conj(), z)
-        G = _solve(self.tail_mu / 2, 1.0, 2 * np.log(mirror))[0] / mirror
+        G = solve(self.tail_mu / 2, 1.0, 2 * np.log(mirror))[0] / mirror
         return np.where(left, -G.conj(), G)[()]
 
     def density_at_zero(self) -> float:
@@ -146,7 +141,7 @@ class LevyWigner:
 
 
 @dataclass(frozen=True, slots=True)
-class LevyWishart:
+class LevyWishart(Law):
     r"""The law of the M eigenvalues of W^T W for N x M Levy matrices, P(|W_ij| > u) = u^-tail_mu / N, Q = N/M >= 1.
 
     In the notation of Belinschi, Dembo and Guionnet, X = W^T is p x n with p = M, n = N and gamma = p/n = 1/Q. Entries
@@ -188,11 +183,18 @@ class LevyWishart:
             raise ValueError(f"Q = N/M is {self.Q:g}, expected at least 1 and finite; transpose a wide matrix")
 
     def pdf(self, x: ArrayLike) -> Vector:
-        """Density at eigenvalues x, any shape; 0 below 0, and at 0 infinite for Q = 1."""
+        """Density at eigenvalues x, any shape; 0 below 0, and at 0 infinite for Q = 1.
+
+        For Q > 1 it is 0, too, at the left where it cannot be told from rounding.
+        """
         x = np.asarray(x, dtype=np.float64)
 
         def density(x: Vector) -> Vector:
-            return np.maximum(-_solve(self.tail_mu / 2, self.Q, np.log(x) + 0j)[0].imag, 0) / (pi * x)
+            if self.Q == 1:
+                return LevyWigner(self.tail_mu).pdf(np.sqrt(x)) / np.sqrt(x)
+            h = solve(self.tail_mu / 2, self.Q, np.log(x) + 0j)[0]
+            lost = (h.real < 0) & (-h.imag < _UNRESOLVED * np.abs(h))
+            return np.where(lost, 0, -h.imag) / (pi * x)
 
         return _fill(np.where((x == 0) & (self.Q == 1), inf, 0.0), (x > 0) & (x < inf), density, x)
 
@@ -201,7 +203,7 @@ class LevyWishart:
         x = np.asarray(x, dtype=np.float64)
 
         def mass(x: Vector) -> Vector:
-            return np.clip(_solve(self.tail_mu / 2, self.Q, np.log(x) + 0j)[1], 0, 1)
+            return np.clip(solve(self.tail_mu / 2, self.Q, np.log(x) + 0j)[1], 0, 1)
 
         return _fill(np.where(x <= 0, 1.0, 0.0), (x > 0) & (x < inf), mass, x)
 
@@ -209,10 +211,24 @@ class LevyWishart:
         """Probability up to x, any shape; exact to 1e-12."""
         return 1 - self.sf(x)
 
-    def ppf(self, q: ArrayLike) -> Vector:
-        """Quantile of the probabilities q, any shape; NaN outside [0, 1]."""
-        q = np.asarray(q, dtype=np.float64)
-        return np.exp(_log_quantile(self.tail_mu / 2, self.Q, 1 - q))[()]
+    def ppf(self, p: ArrayLike) -> Vector:
+        """Quantile of the probabilities p, any shape; NaN outside [0, 1]."""
+        return self.isf(1 - np.asarray(p, dtype=np.float64))
+
+    def isf(self, p: ArrayLike) -> Vector:
+        """Value that is passed with probability p, any shape; NaN outside [0, 1]."""
+        return np.exp(log_quantile(self.tail_mu / 2, self.Q, np.asarray(p, dtype=np.float64)))[()]
+
+    def mean(self) -> float:
+        """Mean: infinite for every tail_mu."""
+        return inf
+
+    def var(self) -> float:
+        """Variance: infinite, as the mean is."""
+        return inf
+
+    def _shape(self) -> tuple[float, float]:
+        return nan, nan
 
     def stieltjes(self, z: ArrayLike) -> Complex:
         """G(z), the mean of 1 / (z - l), at complex z of any shape with Im z > 0.
@@ -220,8 +236,11 @@ class LevyWishart:
         Raises:
             ValueError: if some Im z is not positive.
         """
-        z = _upper(z)
-        return (_solve(self.tail_mu / 2, self.Q, np.log(z))[0] / z)[()]
+        if self.Q == 1:
+            root = np.sqrt(_upper(z, 0))
+            return np.asarray(LevyWigner(self.tail_mu).stieltjes(root) / root)[()]
+        z = _upper(z, _FLAT**2)
+        return (solve(self.tail_mu / 2, self.Q, np.log(z))[0] / z)[()]
 
     def tail_density(self, x: ArrayLike) -> Vector:
         """What the density tends to for large x: (tail_mu / 2) x^(-1 - tail_mu / 2)."""
@@ -238,12 +257,12 @@ def _check(tail_mu: float) -> None:
         raise ValueError(f"tail_mu is {tail_mu:g}, expected 0.05 to 1.999: from 2 on the entries have a variance")
 
 
-def _upper(z: ArrayLike) -> Complex:
-    """Check that z lies in the upper half plane."""
+def _upper(z: ArrayLike, least: float) -> Complex:
+    """Check that z lies in the upper half plane, and move it out to the modulus `least` where it is nearer to 0."""
     z = np.asarray(z, dtype=np.complex128)
     if not bool((z.imag > 0).all()):
         raise ValueError(f"the Stieltjes transform is taken at Im z > 0, got Im z = {z.imag.min():g}")
-    return z
+    return np.asarray(z * np.maximum(1, least / np.abs(z)))
 
 
 def _fill(default: Vector, where: NDArray[np.bool_], function: Callable[[Vector], Vector], x: Vector) -> Vector:
@@ -256,144 +275,3 @@ def _fill(default: Vector, where: NDArray[np.bool_], function: Callable[[Vector]
 def _tail(factor: float, power: float, x: Vector) -> Vector:
     """Give factor x^(-1 - power): infinite at 0, and 0 below."""
     return _fill(np.where(x == 0, inf, 0.0), x > 0, lambda x: factor * x ** (-1 - power), x)
-
-
-@dataclass(frozen=True, slots=True)
-class _Point:
-    """The values of h, ln(1 - h), its derivative by ln x, and p, at points x given by their logarithm."""
-
-    h: Complex
-    log_rest: Complex
-    slope: Complex
-    p: Complex
-
-
-def _reach(a: float, sigma: float, argument: float) -> float:
-    """Im u up to which the line is needed for arg x; it would have no end at (1 + a) pi / 2."""
-    return (_REACH + 1.5 * abs(sigma)) / ((1 + a) * pi / 2 - argument)  # Gamma(sigma + i t) falls late for large sigma
-
-
-@lru_cache(maxsize=12)
-def _line(a: float, sigma: float) -> tuple[Complex, Complex, Complex]:
-    """Nodes u on the line Re u = sigma, log weights of x^-u, and the factors that make h, x h'(x) and the part of p."""
-    below, above = (ceil(_reach(a, sigma, argument) / _STEP) for argument in (0, a * pi))
-    u: Complex = np.asarray(sigma + 1j * _STEP * np.arange(-below, above + 1), dtype=np.complex128)
-    weights: Complex = loggamma(u) + loggamma(1 - a * u) + log(_STEP / (2 * pi))
-    factors: Complex = np.stack([np.ones_like(u), -u, 1 / u], axis=1)
-    return u, weights, factors
-
-
-def _on_line(a: float, sigma: float, v: Complex) -> Complex:
-    """Integrals (3, n) of h, x h'(x) and p's part along Re u = sigma, at x = e^v with 0 <= arg x <= a pi."""
-    u, weights, factors = _line(a, sigma)
-    out = np.empty((3, v.size), dtype=np.complex128)
-    order = np.argsort(v.imag)
-    for i in range(0, v.size, _BLOCK):
-        part = order[i : i + _BLOCK]
-        reach = _reach(a, sigma, min(float(v[part[-1]].imag), a * pi))
-        use = slice(0, int(np.searchsorted(u.imag, reach)) + 1)
-        out[:, part] = (np.exp(weights[use] - v[part, None] * u[use]) @ factors[use]).T
-    return out
-
-
-def _evaluate(a: float, v: Complex) -> _Point:
-    """Give h and its kin at x = e^v, on that line on which the integral has the size of the answer.
-
-    Moving the line past a pole adds its residue. Left of -1 that leaves 1 - h with full relative precision for small x,
-    right of 1/a it leaves h with full relative precision for large x.
-    """
-    log_far = max(0.0, a * (lgamma(2 / a) - lgamma(1 / a) + log(30)))
-    h, rest, slope, p = (np.empty_like(v) for _ in range(4))
-    near = v.real < 0
-    if near.any():
-        x = exp(lgamma(1 + a)) * np.exp(v[near])
-        f = _on_line(a, -1.5, v[near])
-        h[near], rest[near], slope[near], p[near] = 1 - x + f[0], np.log(x - f[0]), (x - f[1]) / (x - f[0]), x + f[2]
-    far = v.real > log_far
-    for where, sigma, residue in ((~near & ~far, 0.5, 0.0), (far, 1.5 / a, exp(lgamma(1 + 1 / a)))):
-        if where.any():
-            w = v[where]
-            f = _on_line(a, sigma, w) + residue * np.exp(-w / a) * np.array([[1], [-1 / a], [a]])
-            h[where], rest[where], slope[where] = f[0], log1p(-f[0]), -f[1] / (1 - f[0])
-            p[where] = w + np.euler_gamma * (1 - a) + f[2]
-    return _Point(h, rest, slope, p)
-
-
-def _solve(a: float, Q: float, log_z: Complex) -> tuple[Complex, Vector]:
-    """Solve the fixed point equations at z = e^log_z, 0 <= arg z <= pi: z G(z), and the mass above z if z > 0.
-
-    On the negative axis all is real and the root is unique. From there z turns to its own argument at fixed modulus,
-    through the upper half plane, where the root is analytic; the real axis, where roots meet, is only touched last.
-    """
-    shape, log_z = log_z.shape, log_z.ravel()
-    log_z = np.maximum(log_z.real, _LEAST) + 1j * log_z.imag
-    log_kappa = lgamma(1 - a) - lgamma(1 + a) - a * log_z.real
-    gap = np.array([[log(Q)], [0.0]])[: 1 if Q == 1 else 2]  # for Q = 1 rows and columns are one
-    turn = a * (pi - log_z.imag)
-    v = _start(lgamma(1 + a), Q, log_kappa)[: len(gap)].astype(np.complex128)
-    for share in (0.0, *_TURNS, 1.0):
-        v = _newton(a, gap, log_kappa + 1j * share * turn, v, 1e-8 if share == 1 else 1e-2)
-    point = _evaluate(a, v.ravel())
-    h, p = point.h.reshape(v.shape), point.p.reshape(v.shape)
-    mass = (p[0] + Q * p[-1] - 1 + h[0]).imag / (a * pi)
-    if bool((h[0].imag > 1e-9).any()):
-        raise ArithmeticError(f"the Levy law of tail_mu {2 * a:g}, Q {Q:g} came out negative at some point")
-    return h[0].reshape(shape), mass.reshape(shape)
-
-
-def _start(log_g: float, Q: float, log_kappa: Vector) -> Vector:
-    """First guess of (ln x, ln y) on the negative axis: 1 - h(x) = X / (1 + X), X = Gamma(1 + a) x, as if a were 1."""
-    K = np.exp(log_kappa + 2 * log_g)
-    q = (1 - 1 / Q) * K - 1
-    root = np.hypot(q, 2 * np.sqrt(K))
-    X = np.where(q > 0, q + root, 4 * K / (root - np.minimum(q, 0))) / 2  # X (1 + Y) = K and Y (1 + X) = K / Q
-    guess: Vector = np.log(np.stack([X, K / Q / (1 + X)])) - log_g
-    return guess
-
-
-def _newton(a: float, gap: Vector, log_kappa: Complex, v: Complex, tolerance: float) -> Complex:
-    """Solve ln x + ln y = ln kappa + ln(1 - h(x)) - ln Q = ln kappa + ln(1 - h(y)) for v = (ln x, ln y)."""
-    active = np.arange(v.shape[1])
-    v = v.copy()
-    for _ in range(_STEPS):
-        w = v[:, active]
-        point = _evaluate(a, w.ravel())
-        rest, slope = gap - point.log_rest.reshape(w.shape), point.slope.reshape(w.shape)
-        residual = w.sum(axis=0) * (2 / len(w)) - log_kappa[active] + rest
-        # The step of the 2 x 2 Newton system, free of the cancellation of slopes near 0 (large x and y).
-        step = rest - rest[::-1] - slope[::-1] * residual
-        step /= slope + slope[::-1] - slope * slope[::-1]
-        size = np.abs(step).max(axis=0)
-        v[:, active] = w + step / np.maximum(1, size)
-        active = active[~(size < tolerance)]  # the error is then about the square of that
-        if active.size == 0:
-            return v
-    raise ArithmeticError(f"the Levy law of tail_mu {2 * a:g} did not converge at {active.size} points")
-
-
-def _log_quantile(a: float, Q: float, tail: Vector) -> Vector:
-    """Log of the eigenvalue above which lies the mass `tail`: Newton's method on the log-odds, kept in a bracket."""
-    out = np.where(tail == 0, inf, np.where(tail == 1, -inf, np.nan))
-    inside = (tail > 0) & (tail < 1)
-    p = tail[inside]
-    t = -np.log(p) / a  # the tail's own answer
-    low, high = np.full_like(t, -inf), np.full_like(t, inf)
-    active = np.arange(t.size)
-    for _ in range(_STEPS):
-        if active.size == 0:
-            out[inside] = t
-            return out
-        s, goal = t[active], p[active]
-        h, mass = _solve(a, Q, s.astype(np.complex128))
-        mass = np.clip(mass, 1e-300, 1 - 1e-16)
-        low[active] = np.where(mass > goal, s, low[active])
-        high[active] = np.where(mass > goal, high[active], s)
-        odds = np.log(mass / (1 - mass)) - np.log(goal / (1 - goal))
-        slope = np.maximum(-h.imag / pi, 1e-300) / (mass * (1 - mass))
-        step = np.clip(odds / slope, -3 / a, 3 / a)
-        new, middle = s + step, (low[active] + high[active]) / 2
-        done = np.abs(step) < 1e-8  # the error is then below the square of that
-        astray = ~done & np.isfinite(middle) & ~((new > low[active]) & (new < high[active]))
-        t[active] = np.where(astray, middle, new)
-        active = active[~done]
-    raise ArithmeticError(f"quantiles of the Levy law of tail_mu {2 * a:g}, Q {Q:g} did not converge")

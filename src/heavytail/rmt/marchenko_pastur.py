@@ -3,7 +3,7 @@ r"""The Marchenko-Pastur law: the eigenvalues of W^T W / N for a large matrix of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb, fsum, inf, log, log1p, pi, sqrt
+from math import inf, isfinite, log, log1p, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ class MarchenkoPastur(Law):
         a, b = self.edges
         inside = (x > a) & (x < b)
         y = np.where(inside, x, (a + b) / 2)
-        value = np.sqrt((b - y) / y * ((y - a) / y)) / (2 * pi * self._c * self.sigma**2)
+        value = np.sqrt(b - y) * (np.sqrt(y - a) / y) / (2 * pi * self._c * self.sigma**2)
         outside = np.where(np.isnan(x), np.nan, np.where((x == 0) & (a == 0), inf, 0.0))
         return np.where(inside, value, outside)[()]
 
@@ -93,15 +93,24 @@ class MarchenkoPastur(Law):
         return self._quantile(1 - p, p)
 
     def moment(self, k: int) -> float:
-        r"""E x^k, atom included: sigma^2k sum_{r<k} c^r/(r+1) C(k, r) C(k-1, r), from Narayana's numbers.
+        r"""E x^k, atom included: sigma^2k times Narayana's polynomial, sum_{r<k} c^r/(r+1) C(k, r) C(k-1, r).
+
+        It is found by recurrence, (k + 1) m_k = (2k - 1)(1 + c) sigma^2 m_{k-1} - (k - 2)(1 - c)^2 sigma^4 m_{k-2}; a
+        moment beyond the range of floats is inf.
 
         Raises:
             ValueError: if k is not a whole number from 0.
         """
         if k < 0 or k != int(k):
             raise ValueError(f"the order of a moment is a whole number from 0; got {k!r}")
-        narayana = (comb(k, r) * comb(k - 1, r) // (r + 1) for r in range(k)) if k else (1,)
-        return fsum(n * self._c**r for r, n in enumerate(narayana)) * self.sigma ** (2 * k)
+        x, d = (1 + self._c) * self.sigma**2, (1 - self._c) * self.sigma**2
+        moment, before = float(self.sigma**2 if k else 1), 0.0  # the latter times d
+        for j in range(2, int(k) + 1):
+            following = ((2 * j - 1) * (x * moment) - (j - 2) * (d * before)) / (j + 1)
+            moment, before = following, d * moment
+            if not isfinite(moment):
+                return inf
+        return moment
 
     def mean(self) -> float:
         """Mean, sigma^2."""

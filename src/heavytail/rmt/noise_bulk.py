@@ -33,7 +33,17 @@ from heavytail.rmt.marchenko_pastur import MarchenkoPastur
 from heavytail.rmt.spikes import AdditiveSpike
 from heavytail.rmt.tracy_widom import TracyWidom
 
-__all__ = ["MAX_SPIKES", "MIN_SIZE", "NoiseBulk", "expected_count", "fit_noise_bulk"]
+__all__ = [
+    "MAX_SPIKES",
+    "MIN_SIZE",
+    "NoiseBulk",
+    "allowance",
+    "critical",
+    "displaced_scale",
+    "expected_count",
+    "fit_noise_bulk",
+    "outermost",
+]
 
 MIN_SIZE = 16
 """Fewest eigenvalues from which a bulk is found."""
@@ -47,6 +57,7 @@ MAX_ERROR = 0.2
 _RANGE = 0.9  # share of the bulk, from below, that sigma is found from
 _POSITIONS = 512  # at most so many eigenvalues of it are used: neighbours say the same
 _MODES = 96
+_MARGIN = 0.3  # of the shift of the edge by the kurtosis
 _FINE = 1e-7  # relative accuracy of sigma^2
 
 Vector = NDArray[np.float64]
@@ -61,24 +72,36 @@ class NoiseBulk:
         M: smaller dimension.
         sigma: standard deviation of the noise's entries.
         error: relative standard error of sigma^2, from the fluctuations of noise and from the misfit.
-        num_spikes: eigenvalues beyond the noise at the level asked for.
+        edge: upper edge of the bulk, as an eigenvalue of W^T W.
+        threshold: what noise exceeds with a chance of `level`, and the spikes exceed; farther out where the bulk's
+            shape is not quite that of noise.
+        num_spikes: eigenvalues beyond the threshold.
         score: place of the largest eigenvalue in units of its Tracy-Widom law, under noise alone.
         misfit: greatest distance between the orders of the bulk's eigenvalues and the expected ones, over their number.
         allowance: the misfit that 99 of 100 bulks of noise of this size stay under.
         kurtosis: excess kurtosis of the entries that was allowed for.
         level: chance that noise alone shows a spike.
+        row_spread: coefficient of variation of the variances of rows, 0 where they are taken as equal.
+        column_spread: the same of columns.
+        counts: where they are unequal, eigenvalues from 0 on and the expected number below each; None otherwise, where
+            `law` tells it.
     """
 
     N: int
     M: int
     sigma: float
     error: float
+    edge: float
+    threshold: float
     num_spikes: int
     score: float
     misfit: float
     allowance: float
     kurtosis: float
     level: float
+    row_spread: float = 0.0
+    column_spread: float = 0.0
+    counts: tuple[Vector, Vector] | None = None
 
     @property
     def p_value(self) -> float:
@@ -86,27 +109,21 @@ class NoiseBulk:
         return float(TracyWidom(1).sf(self.score))
 
     @property
-    def law(self) -> MarchenkoPastur:
-        """Marchenko-Pastur law of the bulk, for eigenvalues over `scale`."""
+    def fits(self) -> bool:
+        """Whether the bulk's shape is that of noise."""
+        return self.misfit <= self.allowance
+
+    @property
+    def law(self) -> MarchenkoPastur | None:
+        """Marchenko-Pastur law of the bulk, for eigenvalues over `scale`; None where rows or columns are unequal."""
+        if self.counts is not None:
+            return None
         return MarchenkoPastur((self.N - self.num_spikes) / (self.M - self.num_spikes), self.sigma)
 
     @property
     def scale(self) -> int:
         """What eigenvalues of W^T W are divided by for the law."""
         return self.N - self.num_spikes
-
-    @property
-    def edge(self) -> float:
-        """Upper edge of the bulk, as an eigenvalue of W^T W."""
-        edges, _, _ = _edges(self.N, self.M)
-        return float(edges[self.num_spikes]) * _shift(self.N, self.M, self.kurtosis) * self.sigma**2
-
-    @property
-    def threshold(self) -> float:
-        """What the largest eigenvalue of the bulk exceeds with a chance of `level`."""
-        _, locations, scales = _edges(self.N, self.M)
-        location = locations[self.num_spikes] * _shift(self.N, self.M, self.kurtosis)
-        return float(location + scales[self.num_spikes] * _critical(self.level)) * self.sigma**2
 
     @property
     def problem(self) -> str:
@@ -198,8 +215,8 @@ def fit_noise_bulk(evals: ArrayLike, N: int, M: int, *, kurtosis: float = 0.0, l
     """
     evals = _checked(evals, N, M)
     _, locations, scales = _edges(N, M)
-    locations = locations * _shift(N, M, kurtosis)
-    limits = locations + _critical(level) * scales  # of the largest eigenvalue left, after that many were set aside
+    locations = locations * outermost(N, M, kurtosis)
+    limits = locations + critical(level) * scales  # of the largest eigenvalue left, after that many were set aside
     descending = evals[::-1]
     k, score = 0, 0.0
     variance = _start(evals, N, M)
@@ -224,23 +241,44 @@ def _judge(
 ) -> NoiseBulk:
     bulk = evals[: M - k]
     gap = expected_count(bulk, N, M, sqrt(variance), kurtosis, evals[M - k :]) - np.arange(0.5, M - k)
-    misfit = float(np.abs(gap).max()) / bulk.size
-    allowance = _allowance(bulk.size)
-    # A relative change e of sigma^2 displaces up to e / (pi sqrt(c)) of the eigenvalues.
-    systematic = pi * sqrt((M - k) / (N - k)) * max(0.0, misfit - allowance)
+    misfit, allowed = float(np.abs(gap).max()) / bulk.size, allowance(bulk.size)
+    systematic = displaced_scale(N - k, M - k, misfit - allowed)
     statistical = _relative_variance(N - k, M - k) + max(kurtosis, -2.0) / (N * M)
+    edges, locations, scales = _edges(N, M)
+    location, width = float(locations[k]) * outermost(N, M, kurtosis), float(scales[k])
+    threshold = variance * (location * (1 + 2 * systematic) + critical(level) * width)
+    refused = k > MAX_SPIKES * M
     return NoiseBulk(
         N=N,
         M=M,
         sigma=sqrt(variance),
         error=sqrt(max(statistical, 0.0) + systematic**2),
-        num_spikes=k,
-        score=score,
+        edge=float(edges[k]) * (1 + kurtosis / sqrt(N * M)) * variance,
+        threshold=threshold,
+        num_spikes=k if refused or not systematic else int((evals > threshold).sum()),
+        score=score - 2 * systematic * float(locations[0]) / float(scales[0]),
         misfit=misfit,
-        allowance=allowance,
+        allowance=allowed,
         kurtosis=kurtosis,
         level=level,
     )
+
+
+def displaced_scale(N: int, M: int, share: float) -> float:
+    """Give the relative change of sigma^2 that displaces this share of the eigenvalues; 0 for a negative share.
+
+    A change e displaces up to e / (pi sqrt(c)) of them.
+    """
+    return pi * sqrt(M / N) * max(0.0, share)
+
+
+def outermost(N: int, M: int, kurtosis: float) -> float:
+    """Give the factor by which the kurtosis of the entries may move the largest eigenvalue.
+
+    Where it is positive the shift, of first order, gets a margin: single large entries make it fluctuate.
+    """
+    shift = kurtosis / sqrt(N * M)
+    return 1 + shift + _MARGIN * max(0.0, shift)
 
 
 def _checked(evals: ArrayLike, N: int, M: int) -> Vector:
@@ -260,11 +298,6 @@ def _edges(N: int, M: int) -> tuple[Vector, Vector, Vector]:
     removed = np.arange(M - 1)
     edge = largest_eigenvalue(N - removed, M - removed)
     return (np.sqrt(N - removed) + np.sqrt(M - removed)) ** 2, np.asarray(edge.location), np.asarray(edge.scale)
-
-
-def _shift(N: int, M: int, kurtosis: float) -> float:
-    """Give the factor by which the kurtosis of the entries moves the upper edge."""
-    return 1 + kurtosis / sqrt(N * M)
 
 
 def _angle(y: Vector, c: float) -> Vector:
@@ -338,10 +371,11 @@ def _circle() -> tuple[Vector, Vector, Vector]:
 
 
 @lru_cache
-def _critical(level: float) -> float:
+def critical(level: float) -> float:
+    """Give the place that noise passes with a chance of `level`, in units of the Tracy-Widom law."""
     return float(TracyWidom(1).isf(level))
 
 
-def _allowance(m: int) -> float:
+def allowance(m: int) -> float:
     """Give the misfit that 99 of 100 bulks of m eigenvalues of noise stay under (benchmarks/noise.py fits it)."""
     return (0.38 + 0.46 * log(m)) / m

@@ -3,7 +3,7 @@ r"""The semicircle law: the eigenvalues of a large symmetric matrix of independe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb, inf, pi
+from math import inf, pi, prod
 from typing import Any
 
 import numpy as np
@@ -81,14 +81,15 @@ class Semicircle(Law):
         return -self.ppf(p)
 
     def moment(self, k: int) -> float:
-        """E x^k: sigma^k times Catalan's number of k/2, or 0 for odd k.
+        """E x^k: sigma^k times Catalan's number of k/2, or 0 for odd k; inf beyond the range of floats.
 
         Raises:
             ValueError: if k is not a whole number from 0.
         """
         if k < 0 or k != int(k):
             raise ValueError(f"the order of a moment is a whole number from 0; got {k!r}")
-        return 0.0 if k % 2 else comb(k, k // 2) // (k // 2 + 1) * float(self.sigma) ** k
+        ratios = ((4 * j - 2) / (j + 1) * self.sigma**2 for j in range(1, int(k) // 2 + 1))
+        return 0.0 if k % 2 else float(prod(ratios))
 
     def mean(self) -> float:
         """Mean, 0."""

@@ -63,17 +63,18 @@ class CovarianceSpike:
     def location(self, theta: ArrayLike) -> Real:
         """Eigenvalue of the sample covariance: (1 + theta)(1 + c/theta), the edge up to the threshold."""
         h = np.maximum(_strengths(theta), self.threshold)
-        return np.maximum(_outlier(h, self.c), self.edge)[()]
+        return np.maximum((1 + h) * (1 + self.c / h), self.edge)[()]
 
     def strength(self, location: ArrayLike) -> Real:
         """Give the theta whose eigenvalue lies at `location`; NaN below the edge."""
         x = np.asarray(location, dtype=np.float64)
-        return _strength(np.where(x >= self.edge, x, np.nan), self.c)[()]
+        x = np.where(x >= self.edge, x, np.nan)
+        return (x * _share(1 / x, self.c))[()]
 
     def overlap(self, theta: ArrayLike) -> Real:
         """Squared overlap of the eigenvector: (1 - c/theta^2) / (1 + c/theta), 0 up to the threshold (Paul 2007)."""
         h = np.maximum(_strengths(theta), self.threshold)
-        return (_excess(h, self.c) / (1 + self.c / h))[()]
+        return (_excess(self.threshold / h) / (1 + self.c / h))[()]
 
     def fluctuation(self, theta: ArrayLike, n: int) -> Real:
         """Standard deviation of the eigenvalue for real Gaussian samples; NaN up to the threshold.
@@ -86,7 +87,7 @@ class CovarianceSpike:
         """
         theta = _strengths(theta)
         h = np.maximum(theta, self.threshold)
-        sd = (1 + h) * np.sqrt(2 * _excess(h, self.c) / n)
+        sd = (1 + h) * np.sqrt(2 * _excess(self.threshold / h) / n)
         return _above(theta, self.threshold, sd)
 
 
@@ -128,22 +129,24 @@ class AdditiveSpike:
 
     def location(self, theta: ArrayLike) -> Real:
         """Singular value: sqrt((1 + theta^2)(c + theta^2)) / theta, the edge up to the threshold."""
-        return np.maximum(np.sqrt(_outlier(self._h(_strengths(theta)), self.c)), self.edge)[()]
+        theta = np.maximum(_strengths(theta), self.threshold)
+        return np.maximum(np.hypot(theta, 1) * np.hypot(sqrt(self.c) / theta, 1), self.edge)[()]
 
     def strength(self, location: ArrayLike) -> Real:
         """Give the theta whose singular value lies at `location`; NaN below the edge."""
         s = np.asarray(location, dtype=np.float64)
-        return np.sqrt(_strength(np.where(s >= self.edge, s * s, np.nan), self.c))[()]
+        s = np.where(s >= self.edge, s, np.nan)
+        return (s * np.sqrt(_share(np.square(1 / s), self.c)))[()]
 
     def overlap_left(self, theta: ArrayLike) -> Real:
         """Squared overlap with u, of length p: 1 - c (1 + h) / (h (h + c)), h = theta^2; 0 up to the threshold."""
-        h = self._h(_strengths(theta))
-        return (_excess(h, self.c) / (1 + self.c / h))[()]
+        u = self._nearness(_strengths(theta))
+        return (_excess(u) / (1 + sqrt(self.c) * u))[()]
 
     def overlap_right(self, theta: ArrayLike) -> Real:
         """Squared overlap with v, of length n: 1 - (c + h) / (h (h + 1)), h = theta^2; 0 up to the threshold."""
-        h = self._h(_strengths(theta))
-        return (_excess(h, self.c) / (1 + 1 / h))[()]
+        u = self._nearness(_strengths(theta))
+        return (_excess(u) / (1 + u / sqrt(self.c)))[()]
 
     def fluctuation(self, theta: ArrayLike, n: int) -> Real:
         r"""Standard deviation of the singular value s for real Gaussian noise; NaN up to the threshold.
@@ -160,13 +163,14 @@ class AdditiveSpike:
             n: number of columns.
         """
         theta = _strengths(theta)
-        h = self._h(theta)
-        variance = 2 * _excess(h, self.c) * (1 + 2 * h + self.c) / n
-        return _above(theta, self.threshold, np.sqrt(variance / _outlier(h, self.c)) / 2)
+        u = self._nearness(theta)
+        g = u / sqrt(self.c)  # 1/h
+        variance = _excess(u) * (2 + (1 + self.c) * g) / (2 * n * (1 + g) * (1 + self.c * g))
+        return _above(theta, self.threshold, np.sqrt(variance))
 
-    def _h(self, theta: Vector) -> Vector:
-        """Square of theta, not below that of the threshold."""
-        return np.asarray(np.maximum(theta * theta, sqrt(self.c)))
+    def _nearness(self, theta: Vector) -> Vector:
+        """Square of threshold over theta, sqrt c / h: 1 up to the threshold, 0 for the strongest spikes."""
+        return np.asarray(np.square(self.threshold / np.maximum(theta, self.threshold)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +207,11 @@ class WignerSpike:
         """Give the theta whose eigenvalue lies at `location`; NaN below the edge."""
         x = np.asarray(location, dtype=np.float64)
         inside = np.where(x >= 2, x, np.nan)
-        return ((inside + np.sqrt((inside - 2) * (inside + 2))) / 2)[()]
+        return (inside * ((1 + np.sqrt((1 - 2 / inside) * (1 + 2 / inside))) / 2))[()]
 
     def overlap(self, theta: ArrayLike) -> Real:
         """Squared overlap of the eigenvector, 1 - 1/theta^2; 0 up to the threshold."""
-        return _excess(np.maximum(_strengths(theta), 1), 1.0)[()]
+        return _excess(1 / np.maximum(_strengths(theta), 1))[()]
 
     def fluctuation(self, theta: ArrayLike, n: int) -> Real:
         """Standard deviation of the eigenvalue for the Gaussian orthogonal ensemble; NaN up to the threshold.
@@ -219,7 +223,7 @@ class WignerSpike:
             n: size of the matrix.
         """
         theta = _strengths(theta)
-        return _above(theta, 1.0, np.sqrt(2 * _excess(np.maximum(theta, 1), 1.0) / n))
+        return _above(theta, 1.0, np.sqrt(2 * _excess(1 / np.maximum(theta, 1)) / n))
 
 
 def _check_ratio(c: float) -> None:
@@ -234,20 +238,15 @@ def _strengths(theta: ArrayLike) -> Vector:
     return theta
 
 
-def _outlier(h: Vector, c: float) -> Vector:
-    """Eigenvalue of a spike of strength h above the threshold."""
-    return np.asarray((1 + h) * (1 + c / h))
-
-
-def _strength(x: Vector, c: float) -> Vector:
-    """Invert `_outlier` at and above the edge: the larger root of h + c/h = x - 1 - c."""
+def _share(y: Vector, c: float) -> Vector:
+    """Strength h of the eigenvalue x = 1/y at or above the edge, over x: the larger root of h + c/h = x - 1 - c."""
     low, high = (1 - sqrt(c)) ** 2, (1 + sqrt(c)) ** 2
-    return np.asarray((x - 1 - c + np.sqrt(np.maximum((x - low) * (x - high), 0))) / 2)
+    return np.asarray((1 - (1 + c) * y + np.sqrt(np.maximum((1 - low * y) * (1 - high * y), 0))) / 2)
 
 
-def _excess(h: Vector, c: float) -> Vector:
-    """1 - c/h^2, which is 0 at the threshold."""
-    return np.asarray(np.maximum(1 - c / (h * h), 0))
+def _excess(u: Vector) -> Vector:
+    """1 - u^2, which is 0 at the threshold, where u = 1."""
+    return np.asarray((1 - u) * (1 + u))
 
 
 def _above(theta: Vector, threshold: float, value: Vector) -> Real:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.weights.tensor import Array
 
-__all__ = ["Blocks", "excess_kurtosis", "leading_vectors", "whole"]
+__all__ = ["Blocks", "Entries", "leading_vectors", "measure_entries", "whole"]
 
 Blocks = Callable[[int], Iterable[Array]]
 """Given a number r, reads an N x M matrix in order as blocks of at most r rows, shape (<= r, M)."""
@@ -17,7 +18,7 @@ Blocks = Callable[[int], Iterable[Array]]
 Matrix = NDArray[np.float64]
 
 _SPARE = 8  # columns of the subspace iteration beyond those that are asked for
-_ITERATIONS = 4
+_ITERATIONS = 3
 
 
 def whole(rows: Blocks) -> Matrix:
@@ -25,38 +26,63 @@ def whole(rows: Blocks) -> Matrix:
     return np.concatenate([block.astype(np.float64) for block in rows(1 << 30)])
 
 
-def excess_kurtosis(rows: Blocks, step: int, largest: float, without: Matrix | None = None) -> float:
-    """Compute the excess kurtosis of the entries about zero.
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Moments of a matrix's entries about zero, in units of a given size.
+
+    Attributes:
+        rows: (N,) mean squares of the rows.
+        columns: (M,) mean squares of the columns.
+        kurtosis: excess kurtosis of all entries.
+    """
+
+    rows: Matrix
+    columns: Matrix
+    kurtosis: float
+
+
+def measure_entries(rows: Blocks, step: int, M: int, size: float, largest: float, without: Matrix) -> Entries:
+    """Measure the entries of a matrix.
 
     Args:
         rows: the matrix.
         step: rows read at a time.
-        largest: entries beyond it are left out: too large to be of the noise, they make eigenvalues of their own.
+        M: number of columns.
+        size: unit of the entries, positive.
+        largest: entries beyond it, in that unit, are left out: too large to be of the noise, they make eigenvalues of
+            their own.
         without: (M, k) orthonormal directions that are taken out of the matrix first, as those of its spikes.
 
     Example:
         >>> W = np.array([[1.0, -1.0], [1.0, 1.0], [50.0, 1.0]])
-        >>> excess_kurtosis(lambda r: [W], 3, 10.0)
+        >>> measure_entries(lambda r: [W], 3, 2, 1.0, 10.0, np.zeros((2, 0))).kurtosis
         -2.0
     """
-    count, second, fourth = 0, 0.0, 0.0
+    by_row, by_column, kept, fourth = [], np.zeros(M), 0, 0.0
     for block in rows(step):
-        x = block.astype(np.float64)
-        if without is not None:
+        x = block.astype(np.float64) / size
+        if without.shape[1]:
             x -= (x @ without) @ without.T
         np.square(x, out=x)
-        kept = x[x <= largest**2] if float(x.max(initial=0)) > largest**2 else x.ravel()
-        count += kept.size
-        second += float(kept.sum())
-        fourth += float(kept @ kept)
-    return fourth * count / second**2 - 3 if second > 0 else 0.0
+        kept += x.size
+        if float(x.max(initial=0)) > largest**2:
+            large = x > largest**2
+            kept -= int(large.sum())
+            x[large] = 0
+        by_row.append(x.mean(axis=1))
+        by_column += x.sum(axis=0)
+        fourth += float(np.vdot(x, x))
+    second = float(by_column.sum())
+    mean_squares = np.concatenate(by_row)
+    kurtosis = fourth * kept / second**2 - 3 if second > 0 else 0.0
+    return Entries(mean_squares, by_column / mean_squares.size, kurtosis)
 
 
 def leading_vectors(rows: Blocks, step: int, M: int, k: int) -> Matrix:
     """Approximate the leading right singular vectors by subspace iteration (Halko, Martinsson and Tropp 2011).
 
     Args:
-        rows: the matrix, read five times over.
+        rows: the matrix, read three times over.
         step: rows read at a time.
         M: number of columns.
         k: number of vectors.
@@ -64,6 +90,8 @@ def leading_vectors(rows: Blocks, step: int, M: int, k: int) -> Matrix:
     Returns:
         (M, k) orthonormal directions. Close singular values leave them mixed, which does no harm to their span.
     """
+    if k == 0:
+        return np.zeros((M, 0))
     V = np.random.default_rng(0).standard_normal((M, min(k + _SPARE, M)))
     for _ in range(_ITERATIONS):
         V = np.linalg.qr(V)[0]

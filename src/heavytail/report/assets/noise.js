@@ -1,12 +1,23 @@
 /* The noise of one layer: its Marchenko-Pastur law and shuffled copies on the figures, and what they say in words. */
 
-/* The density of the noise, over all of the layer's eigenvalues: of each bulk come its edges and its count. */
+/* The density of the noise, over all of the layer's eigenvalues. Of each bulk come its edges and its count, and where
+   it is not Marchenko and Pastur's law the counts in equal steps of the singular value. */
 function lawOf(noise, count) {
   if (!noise?.laws) return null;
-  const parts = noise.laws.map(([low, high, size]) =>
-    ({ low, high, factor: ((2 / Math.PI) * (size / count)) / (Math.sqrt(high) - Math.sqrt(low)) ** 2 }));
-  const of = (x, { low, high, factor }) =>
-    (x > low && x < high ? (factor * Math.sqrt((high - x) * (x - low))) / x : 0);
+  const parts = noise.laws.map(([low, high, size, steps]) =>
+    ({ low, high, steps, factor: ((2 / Math.PI) * (size / count)) / (Math.sqrt(high) - Math.sqrt(low)) ** 2 }));
+  const stepped = (x, { low, high, steps }) => {
+    const [from, width] = [Math.sqrt(low), (Math.sqrt(high) - Math.sqrt(low)) / steps.length];
+    const place = (Math.sqrt(x) - from) / width - 0.5;
+    const at = (i) => steps[Math.min(Math.max(i, 0), steps.length - 1)];
+    const share = place - Math.floor(place);
+    const number = at(Math.floor(place)) * (1 - share) + at(Math.floor(place) + 1) * share;
+    return number / (2 * Math.sqrt(x) * width * count);
+  };
+  const of = (x, part) => {
+    if (x <= part.low || x >= part.high) return 0;
+    return part.steps ? stepped(x, part) : (part.factor * Math.sqrt((part.high - x) * (x - part.low))) / x;
+  };
   return {
     low: Math.min(...parts.map(({ low }) => low)), high: Math.max(...parts.map(({ high }) => high)),
     density: (x) => parts.reduce((sum, part) => sum + of(x, part), 0),
@@ -84,7 +95,7 @@ function trapList({ shuffles }, get) {
     : found === 1 ? "1 trap: a single entry, row or column that makes an eigenvalue of its own."
     : found > 1 ? `${grouped(found)} traps: single entries, rows or columns that make eigenvalues of their own.` : null;
   const items = listed.map((trap) => make("li", {}, trapText(trap, get("num_matrices") > 1)));
-  const where = listed.length ? "Parts beyond their threshold, the largest first; one just beyond need not count. " +
+  const where = listed.length ? "Parts beyond their threshold, the largest first. " +
     "Rows are numbered from 0 along the larger dimension N, columns along the smaller M." : null;
   return [said && make("p", {}, said), items.length ? make("ol", { class: "traps" }, ...items) : null,
     where && make("p", { class: "caption" }, where)].filter(Boolean);
@@ -106,6 +117,10 @@ function noiseNumbers(noise, get, level) {
       ["misfit", percent(noise.misfit[0]), `Greatest share of the bulk's eigenvalues out of place${pooled ?
         ", of all matrices" : ""}; 99 of 100 bulks of noise stay under ${percent(noise.misfit[1])}.`],
       ["kurtosis", significant(noise.kurtosis, 2), "Excess kurtosis of the noise's entries, 0 for Gaussian ones."]);
+    if (noise.spread.some((value) => value > 0)) {
+      numbers.push(["unequal", noise.spread.map(percent).join(", "), "Rows, columns differ in mean square by so much " +
+        "(coefficient of variation); the law of the noise allows for it."]);
+    }
   }
   const [ratio, error] = noise.spacing;
   if (ratio !== null) {

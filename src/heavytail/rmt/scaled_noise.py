@@ -1,0 +1,237 @@
+r"""Noise whose rows and columns differ in scale: entries of variance r_i c_j.
+
+The resolvent of W^T W closes on two numbers (Hachem, Loubaton and Najim 2007; Couillet and Hachem 2014). With
+
+.. math:: b = -\frac1z \sum_j \frac{c_j}{1 + c_j a}, \qquad a = -\frac1z \sum_i \frac{r_i}{1 + r_i b},
+
+the sum over eigenvalues of 1/(x - z) is minus the sum over columns of 1 / (z (1 + c_j a)). To the right of the bulk a
+is real and z has a minimum as a function of it: the edge. Its curvature there gives the density's square root, and
+with it the scale of the Tracy-Widom law that the largest eigenvalue follows (El Karoui 2007).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, log, pi, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+
+from heavytail.rmt.edges import Edge
+from heavytail.rmt.noise_bulk import NoiseBulk, allowance, critical, displaced_scale, outermost
+
+__all__ = ["ScaledNoise", "count_beyond", "fit_scaled_bulk"]
+
+_FINE, _COARSE = 4096, 96  # scales are taken together in so many groups: for the edge, and for the bulk
+_POINTS = 96  # of the distribution function
+_DESCENT = np.geomspace(3, 3e-4, 20)  # imaginary parts, in units of the edge, on the way to the real axis
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledNoise:
+    """The spectrum of W^T W for independent entries of variance r_i c_j.
+
+    Attributes:
+        rows: (n, 2) the scales r and how many rows have each.
+        columns: (m, 2) the scales c and how many columns have each.
+
+    Example:
+        >>> noise = ScaledNoise.of(np.ones(1000), np.ones(500))
+        >>> print(f"{noise.edge().location:.3f} {(1000**0.5 + 500**0.5) ** 2:.3f}")
+        2914.214 2914.214
+    """
+
+    rows: Vector
+    columns: Vector
+
+    @classmethod
+    def of(cls, rows: ArrayLike, columns: ArrayLike, weight: float = 1.0) -> ScaledNoise:
+        """Group the scales of all rows and columns.
+
+        Args:
+            rows: (N,) variances r_i, not negative, not all zero.
+            columns: (M,) variances c_j, the same.
+            weight: what each of them counts.
+
+        Raises:
+            ValueError: if a variance is negative or all are zero.
+        """
+        return cls(*(_grouped(_atoms(values, weight), _FINE) for values in (rows, columns)))
+
+    def edge(self) -> Edge:
+        """Law of the largest eigenvalue: the bulk's upper edge, and the scale of its fluctuations."""
+        (r, n), (c, m) = self.rows.T, self.columns.T
+        lowest = -1 / c.max()
+
+        nr, mc = n * r, m * c
+
+        def level(a: float) -> float:
+            top = float((mc / (1 + c * a)).sum())
+            # The function falls and is convex, so Newton climbs to its root from any place below, as where one of the
+            # rows, or all at their least, would put it.
+            z = max(float((r * top - nr / a).max()), -float(nr.sum()) / a)
+            for _ in range(60):
+                q = 1 / (1 - r * (top / z))
+                value = a * z + float(nr @ q)
+                step = value / (a - float((nr * q) @ (r * q)) * top / z**2)
+                z -= step
+                if abs(step) <= 1e-12 * z:
+                    break
+            return z
+
+        found = minimize_scalar(
+            lambda t: np.log(level(lowest * t)), bounds=(1e-4, 1 - 1e-6), method="bounded", options={"xatol": 1e-6}
+        )
+        a = lowest * float(found.x)
+        z, step = level(a), 1e-4 * abs(a)
+        curvature = (level(a + step) - 2 * z + level(a - step)) / step**2
+        slope = float((m * c / (1 + c * a) ** 2).sum()) / z
+        # The number of eigenvalues within t of the edge is 2 k / (3 pi) t^(3/2).
+        k = slope * sqrt(2 / max(curvature, 1e-300))
+        return Edge(z, k ** (-2 / 3))
+
+    def counts(self, edge: float) -> tuple[Vector, Vector]:
+        """Tabulate the expected number of eigenvalues below x.
+
+        Args:
+            edge: where the bulk ends.
+
+        Returns:
+            Points x, ascending from 0 to a little beyond the edge, and the numbers, those of zeros included.
+        """
+        s = np.linspace(0, 1.02, _POINTS + 1) * sqrt(edge)
+        density = np.append(0, 2 * s[1:] * self._density(s[1:] ** 2, edge))  # of s: bounded where that of x is not
+        density[0] = density[1]
+        below = np.append(0, np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(s)))
+        total = float(self.columns[:, 1].sum())
+        # Near a lower edge at zero the rule counts a per cent too many.
+        return s**2, below + (total - below[-1]) if below[-1] < total else below * (total / below[-1])
+
+    def _density(self, x: Vector, edge: float) -> Vector:
+        """Number of eigenvalues a unit of x, continued from far above the axis, where the root is unique."""
+        weighty = self.columns[self.columns[:, 0] > 0]  # a column of zeros is an eigenvalue of zero
+        (r, n), (c, m) = _grouped(self.rows, _COARSE).T, _grouped(weighty, _COARSE).T
+        a = b = np.zeros(x.shape, np.complex128)
+        lost = np.zeros(x.shape, bool)
+        for height in _DESCENT:
+            z = x + 1j * height * edge
+            # Iterating the equations leads to the root where a and b have positive imaginary parts, and slowly; Newton
+            # then finishes, where it stays on that side.
+            for _ in range(3):
+                b = -(1 / (1 + np.multiply.outer(a, c))) @ (m * c) / z
+                a = -(1 / (1 + np.multiply.outer(b, r))) @ (n * r) / z
+            for _ in range(3):
+                p, q = 1 / (1 + np.multiply.outer(a, c)), 1 / (1 + np.multiply.outer(b, r))
+                f, g = b + p @ (m * c) / z, a + q @ (n * r) / z
+                fa, gb = -(p**2) @ (m * c**2) / z, -(q**2) @ (n * r**2) / z
+                below = 1 - fa * gb
+                da, db = (g - gb * f) / below, (f - fa * g) / below
+                inside = ((a - da).imag > 0) & ((b - db).imag > 0)
+                a, b = np.where(inside, a - da, a), np.where(inside, b - db, b)
+            lost = ~inside | (np.abs(da) > 1e-3 * np.abs(a))
+        each = -1 / (1 + np.multiply.outer(a, c)) / z[:, None]
+        found = ~lost & (each.imag > -1e-9 * np.abs(each)).all(axis=1)
+        if not found.any():
+            raise ArithmeticError("the density of noise of these scales was not found")
+        # Where Newton has lost the root the neighbours know the density.
+        density = (each[found] @ m).imag / pi
+        return np.asarray(np.interp(np.arange(x.size), np.flatnonzero(found), density))
+
+
+def count_beyond(
+    evals: Vector, N: int, M: int, rows: Vector, columns: Vector, removed: int, kurtosis: float, level: float
+) -> int:
+    """Count the spikes, the noise's scale being that of the mean of its eigenvalues; arguments of `fit_scaled_bulk`."""
+    noise, edge = _noise(N, rows, columns, removed)
+    variance = _mean_variance(evals, noise, removed)
+    limit = float(edge.location) * outermost(N, M, kurtosis) + critical(level) * float(edge.scale)
+    return int((evals > variance * limit).sum())
+
+
+def fit_scaled_bulk(
+    evals: Vector, N: int, M: int, rows: Vector, columns: Vector, removed: int, kurtosis: float, level: float
+) -> NoiseBulk:
+    """Find the scale of noise whose rows and columns have given relative variances, and count the spikes beyond it.
+
+    Args:
+        evals: (M,) eigenvalues of W^T W, ascending.
+        N: larger dimension of W.
+        M: smaller dimension.
+        rows: relative variances of the rows, or of some of them that stand for all, of mean 1.
+        columns: (M,) those of the columns, of mean 1.
+        removed: number of the largest eigenvalues that are not of the bulk.
+        kurtosis: excess kurtosis of the entries relative to their own variances.
+        level: chance that noise alone shows a spike.
+
+    Returns:
+        The bulk; more of its spikes than `removed` mean that the scales should be measured again without them.
+    """
+    m = M - removed
+    noise, edge = _noise(N, rows, columns, removed)
+    x, n = noise.counts(float(edge.location))
+    order = np.arange(0.5, m)
+    lower = slice(0, max(2, int(0.9 * m)))
+
+    def gaps(log_variance: float, part: slice) -> Vector:
+        y = evals[:m][part] * np.exp(-log_variance)
+        return np.where(y > x[2], np.interp(y, x, n) - order[part], 0)  # what is nearly zero has no order
+
+    def mismatch(log_variance: float) -> float:
+        return float((gaps(log_variance, lower) ** 2).sum())
+
+    start = log(_mean_variance(evals, noise, removed))
+    log_variance = float(minimize_scalar(mismatch, bounds=(start - 0.7, start + 0.7), method="bounded").x)
+    variance = exp(log_variance)
+    misfit = float(np.abs(gaps(log_variance, slice(None))).max()) / m
+    allowed = allowance(m) + 1 / m  # the table is good to one place
+    systematic = displaced_scale(N - removed, m, misfit - allowed)
+    location = float(edge.location) * outermost(N, M, kurtosis) * (1 + 2 * systematic)
+    threshold = variance * (location + critical(level) * float(edge.scale))
+    return NoiseBulk(
+        N=N,
+        M=M,
+        sigma=sqrt(variance),
+        error=sqrt(2 * (1 + max(kurtosis, -2.0) / 2) / (N * M) + systematic**2),
+        edge=float(edge.location) * variance * (1 + kurtosis / sqrt(N * M)),
+        threshold=threshold,
+        num_spikes=int((evals > threshold).sum()),
+        score=(float(evals[-1]) / variance - location) / float(edge.scale),
+        misfit=misfit,
+        allowance=allowed,
+        kurtosis=kurtosis,
+        level=level,
+        row_spread=float(np.std(rows)),
+        column_spread=float(np.std(columns)),
+        counts=(x * variance, n),
+    )
+
+
+def _noise(N: int, rows: Vector, columns: Vector, removed: int) -> tuple[ScaledNoise, Edge]:
+    """Give the noise of N rows, some of which tell the scales, less the share that went with spikes, and its edge."""
+    groups = (_atoms(rows, (N - removed) / len(rows)), _atoms(columns, 1 - removed / len(columns)))
+    noise = ScaledNoise(*(_grouped(atoms, _FINE) for atoms in groups))
+    return noise, noise.edge()
+
+
+def _mean_variance(evals: Vector, noise: ScaledNoise, removed: int) -> float:
+    (r, n), (c, m) = noise.rows.T, noise.columns.T
+    return float(evals[: evals.size - removed].sum()) / (float(n @ r) * float(m @ c))
+
+
+def _atoms(values: ArrayLike, weight: float) -> Vector:
+    x = np.sort(np.asarray(values, np.float64))
+    if x.size == 0 or not x[0] >= 0 or not 0 < x[-1] < np.inf:
+        raise ValueError("variances must be finite, not negative, and not all zero")
+    return np.column_stack([x, np.full(x.size, weight)])
+
+
+def _grouped(atoms: Vector, most: int) -> Vector:
+    """Take neighbouring scales, all of one weight, together."""
+    if len(atoms) <= most:
+        return atoms
+    starts = np.linspace(0, len(atoms), most, endpoint=False).astype(np.intp)
+    weights = np.add.reduceat(atoms[:, 1], starts)
+    return np.column_stack([np.add.reduceat(atoms.prod(axis=1), starts) / weights, weights])
