@@ -111,7 +111,7 @@ DEFINITIONS: dict[str, str] = {
     "alpha_weighted": "alpha-hat: alpha times log10 of the largest eigenvalue.",
     "log_alpha_norm": "log10 of the sum of the eigenvalues to the power alpha.",
     "sigma_mp": "Scale of the noise bulk: the square root of its share of the squared norm, 1 for pure noise.",
-    "bulk_edge": "Upper edge of the noise bulk, as an eigenvalue of WᵀW (Marchenko and Pastur 1967).",
+    "bulk_edge": "Upper edge of the noise bulk, as an eigenvalue of WᵀW.",
     "mp_softrank": "Bulk edge over the largest eigenvalue: about 1 for noise, small where spikes stand far out.",
     "num_spikes": "Number of eigenvalues beyond the noise; noise alone shows one in 1 layer of 100.",
     "num_traps": "Correlation traps: eigenvalues that shuffled copies show beyond noise, and rows or columns as heavy.",
