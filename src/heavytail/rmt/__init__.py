@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from heavytail.rmt.levy import LevyWigner, LevyWishart
     from heavytail.rmt.marchenko_pastur import MarchenkoPastur
     from heavytail.rmt.noise_bulk import NoiseBulk, fit_noise_bulk
+    from heavytail.rmt.scaled_noise import ScaledNoise
     from heavytail.rmt.semicircle import Semicircle
     from heavytail.rmt.spikes import AdditiveSpike, CovarianceSpike, WignerSpike
     from heavytail.rmt.tracy_widom import TracyWidom
@@ -33,6 +34,7 @@ __all__ = [
     "LevyWishart",
     "MarchenkoPastur",
     "NoiseBulk",
+    "ScaledNoise",
     "Semicircle",
     "TracyWidom",
     "WignerSpike",
@@ -50,6 +52,7 @@ _HOMES = {
     "LevyWishart": "levy",
     "MarchenkoPastur": "marchenko_pastur",
     "NoiseBulk": "noise_bulk",
+    "ScaledNoise": "scaled_noise",
     "Semicircle": "semicircle",
     "TracyWidom": "tracy_widom",
     "WignerSpike": "spikes",
