@@ -115,7 +115,7 @@ def find_noise(spectrum: Spectrum, matrices: Sequence[Blocks], shuffles: Shuffle
 
     Args:
         spectrum: the row's spectrum.
-        matrices: its matrices, N x M each, read only where their spectrum has a bulk of noise.
+        matrices: its matrices, N x M each, for the scales and the kurtosis of their entries.
         shuffles: what shuffled copies of them show, carried along.
 
     Example:
@@ -209,10 +209,8 @@ def _scaled_bulk(
     """Find noise whose rows and columns differ in scale; scales and spikes are told apart by turns."""
     k = 0
     for turn in range(_TURNS):
-        rows, columns = (
-            _true_scales(seen.rows, _sampling(seen, M)),
-            _true_scales(seen.columns, _sampling(seen, seen.rows.size)),
-        )
+        rows = _true_scales(seen.rows, _sampling(seen, M))
+        columns = _true_scales(seen.columns, _sampling(seen, seen.rows.size))
         kurtosis = (seen.kurtosis + 3) / ((1 + rows.var()) * (1 + columns.var())) - 3
         more = count_beyond(evals, N, M, rows, columns, k, kurtosis, level)
         if more <= k or more > MAX_SPIKES * M:
