@@ -23,9 +23,9 @@ from heavytail.rmt.noise_bulk import NoiseBulk, allowance, critical, displaced_s
 
 __all__ = ["ScaledNoise", "count_beyond", "fit_scaled_bulk"]
 
-_FINE, _COARSE = 4096, 96  # scales are taken together in so many groups: for the edge, and for the bulk
-_POINTS = 96  # of the distribution function
-_DESCENT = np.geomspace(3, 3e-4, 20)  # imaginary parts, in units of the edge, on the way to the real axis
+_FINE, _COARSE = 4096, 48  # scales are taken together in so many groups: for the edge, and for the bulk
+_POINTS = 64  # of the distribution function
+_DESCENT = np.geomspace(3, 3e-4, 14)  # imaginary parts, in units of the edge, on the way to the real axis
 
 Vector = NDArray[np.float64]
 
