@@ -28,7 +28,7 @@ _NEGLIGIBLE = 0.05  # share of the edge's width by which the kurtosis may move i
 _TURNS = 4  # at most so often scales and spikes are told apart: by then they change little
 _FENCE, _FEW = 3.0, 0.02  # Tukey's outer fence, in distances of quartiles; and the share of lines that may be beyond it
 _ROWS = 4096  # at least so many rows, evenly spread, tell scales and kurtosis where there are more
-_DEFLATED = 32  # at most so many spikes are taken out of a matrix before the kurtosis of its noise is measured
+_DEFLATED = 16  # at most so many spikes are taken out of a matrix before the kurtosis of its noise is measured
 
 Vector = NDArray[np.float64]
 

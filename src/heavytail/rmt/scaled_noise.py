@@ -83,7 +83,7 @@ class ScaledNoise:
             return z
 
         found = minimize_scalar(
-            lambda t: np.log(level(lowest * t)), bounds=(1e-4, 1 - 1e-6), method="bounded", options={"xatol": 1e-6}
+            lambda t: np.log(level(lowest * t)), bounds=(1e-4, 1 - 1e-6), method="bounded", options={"xatol": 1e-5}
         )
         a = lowest * float(found.x)
         z, step = level(a), 1e-4 * abs(a)

@@ -18,7 +18,7 @@ Blocks = Callable[[int], Iterable[Array]]
 Matrix = NDArray[np.float64]
 
 _SPARE = 8  # columns of the subspace iteration beyond those that are asked for
-_ITERATIONS = 3
+_ITERATIONS = 2
 
 
 def whole(rows: Blocks) -> Matrix:
@@ -82,7 +82,7 @@ def leading_vectors(rows: Blocks, step: int, M: int, k: int) -> Matrix:
     """Approximate the leading right singular vectors by subspace iteration (Halko, Martinsson and Tropp 2011).
 
     Args:
-        rows: the matrix, read three times over.
+        rows: the matrix, read twice over.
         step: rows read at a time.
         M: number of columns.
         k: number of vectors.
