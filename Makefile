@@ -25,6 +25,9 @@ check: $(VENV)/dev ## style, types, and the floors of the house
 bench: $(VENV)/dev ## measurements against WeightWatcher and the bare LAPACK floor; see benchmarks/README.md
 	$(BIN)/python benchmarks/parity.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/spikes.py
+	$(BIN)/python benchmarks/traps.py
+	$(BIN)/python benchmarks/mp_speed.py
 
 docs: $(VENV)/docs ## the book, into docs/_build
 	$(BIN)/sphinx-build --quiet --fail-on-warning docs docs/_build
