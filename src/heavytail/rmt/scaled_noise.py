@@ -48,18 +48,17 @@ class ScaledNoise:
     columns: Vector
 
     @classmethod
-    def of(cls, rows: ArrayLike, columns: ArrayLike, weight: float = 1.0) -> ScaledNoise:
+    def of(cls, rows: ArrayLike, columns: ArrayLike) -> ScaledNoise:
         """Group the scales of all rows and columns.
 
         Args:
             rows: (N,) variances r_i, not negative, not all zero.
             columns: (M,) variances c_j, the same.
-            weight: what each of them counts.
 
         Raises:
             ValueError: if a variance is negative or all are zero.
         """
-        return cls(*(_grouped(_atoms(values, weight), _FINE) for values in (rows, columns)))
+        return cls(*(_grouped(_atoms(values, 1.0), _FINE) for values in (rows, columns)))
 
     def edge(self) -> Edge:
         """Law of the largest eigenvalue: the bulk's upper edge, and the scale of its fluctuations."""
