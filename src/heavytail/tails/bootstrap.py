@@ -1,0 +1,112 @@
+"""What resampling says of a power law: an interval for its exponent, and whether the sample is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from heavytail.tails.interval import profile, scatter
+from heavytail.tails.power_law import PowerLawFit, fit_power_law
+
+__all__ = ["Bootstrap", "bootstrap"]
+
+_SLACK = 0.25
+_LEVEL = 0.95
+
+Vector = NDArray[np.float64]
+Seed = int | np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """A power law refitted to resampled data.
+
+    Attributes:
+        count: number of replicates of each kind.
+        alpha_lo: lower end of the 95 % interval of alpha.
+        alpha_hi: upper end.
+        p_value: share of samples from the fitted law, the observed one among them, that lie at least as far from their
+            own fit; small values reject the power law.
+        alphas: (count,) exponents of the resampled data, ascending.
+    """
+
+    count: int
+    alpha_lo: float
+    alpha_hi: float
+    p_value: float
+    alphas: Vector
+
+
+def bootstrap(x: ArrayLike, fit: PowerLawFit, count: int, seed: Seed) -> Bootstrap:
+    r"""Resample a sample and refit it, with its start chosen anew in every replicate.
+
+    The interval is that of the percentiles of alpha over samples drawn from the data with replacement (Efron 1979), so
+    that it has the scatter of the start in it. Where the points follow their law more closely than independent ones do
+    it shrinks with their scatter (see `interval.scatter`).
+
+    The p-value is that of the semi-parametric bootstrap of Clauset, Shalizi and Newman (2009, section 4.1): points
+    below the start are drawn from the data, points above it from the fitted law, as many of each as chance gives. With
+    their start, xmin, the p-value of a true power law is too large (mean 0.55 to 0.58): the start is where this sample
+    happens to fit best, and its replicates are held to a body that follows the law as well. Here the law starts at
+    the first point from which it fits as well but for 0.25 / sqrt(n_tail) in the distance, and the p-value is uniform.
+
+    Both take the points for independent. Eigenvalues repel each other: those of a rigid spectrum lie closer to their
+    law, and the p-value is then too large, so that a rejection can be trusted more than an acceptance.
+
+    Args:
+        x: (n,) positive sample, ascending.
+        fit: the fit of `fit_power_law(x)`.
+        count: number of replicates, at least 1.
+        seed: seed or generator.
+
+    Raises:
+        ValueError: if count is below 1.
+
+    Example:
+        >>> x = np.sort((1 - np.random.default_rng(0).random(500)) ** (-1 / 1.5))
+        >>> found = bootstrap(x, fit_power_law(x), 100, seed=0)
+        >>> found.alpha_lo < 2.5 < found.alpha_hi, found.p_value > 0.1
+        (True, True)
+    """
+    if count < 1:
+        raise ValueError(f"the number of replicates must be at least 1; got {count}")
+    x, rng = np.asarray(x, dtype=np.float64), np.random.default_rng(seed)
+    slopes = np.sort([_slope(_resampled(x, rng), fit) for _ in range(count)])
+    tails = (0.5 - _LEVEL / 2, 0.5 + _LEVEL / 2)
+    shifts = scatter(fit) * np.log(np.quantile(slopes, tails) / (fit.alpha - 1))
+    low, high = 1 + (fit.alpha - 1) * np.exp(shifts)
+    start = _start(x, fit)
+    farther = sum(_farther(_simulated(x, start, fit.alpha, rng), fit) for _ in range(count))
+    return Bootstrap(count, float(low), float(high), (1 + farther) / (1 + count), 1 + slopes)
+
+
+def _resampled(x: Vector, rng: np.random.Generator) -> Vector:
+    return np.asarray(x[np.sort(rng.integers(x.size, size=x.size))])
+
+
+def _slope(x: Vector, fit: PowerLawFit) -> float:
+    """Refit alpha - 1; a replicate without a tail says nothing new."""
+    refit = fit_power_law(x)
+    return (refit or fit).alpha - 1
+
+
+def _start(x: Vector, fit: PowerLawFit) -> int:
+    """Find the index from which the law holds as far as the sample can tell."""
+    found = profile(x)
+    longest = found.n_tail[found.acceptable(fit, _SLACK)].max(initial=fit.n_tail)
+    return x.size - int(longest)
+
+
+def _simulated(x: Vector, start: int, alpha: float, rng: np.random.Generator) -> Vector:
+    """Draw a sample with the body of x below its point `start` and the power law from there on."""
+    below = int(rng.binomial(x.size, start / x.size))
+    body = x[np.sort(rng.integers(start, size=below))] if below else x[:0]
+    tail = x[start] * (1 - rng.random(x.size - below)) ** (-1 / (alpha - 1))
+    return np.concatenate((body, np.sort(tail)))
+
+
+def _farther(x: Vector, fit: PowerLawFit) -> bool:
+    refit = fit_power_law(x)
+    return refit is None or refit.D >= fit.D

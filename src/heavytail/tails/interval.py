@@ -1,0 +1,130 @@
+r"""An interval for the exponent of a power law whose start was chosen from the sample.
+
+The standard error (alpha - 1) / sqrt(n_tail) takes the start xmin for known. It is not: the least Kolmogorov-Smirnov
+distance picks one of many starts that fit almost as well, and each has an exponent of its own. The interval here is
+the union of the intervals of all those starts:
+
+.. math:: \bigcup_i \; 1 + (\alpha_i - 1) \exp(\pm 1.2 / \sqrt{n_i}), \qquad
+    i: \; D_i \le D + 0.45 / \sqrt{n_{tail}}.
+
+A pure power law fixes how the two constants trade: the distribution of ln((alpha - 1) / (alpha_true - 1)) depends on
+the number of points alone. They were chosen so that the interval covers 95 % there, and covers as much where a body
+that is no power law lies below the tail and where the sample is the spectrum of a heavy-tailed matrix. It costs no
+resampling. Measured coverage is in `benchmarks/README.md`; what holds and what does not:
+
+* Independent points, pure or above a body (uniform, exponential), alpha 1.5 to 4, 100 to 5,000 points: 93 to 97 %.
+  Where the body joins the tail smoothly and the tail has a few tens of points, less: nothing can tell the two apart.
+* Eigenvalues of heavy-tailed matrices with tail index mu <= 1 (alpha = 1 + mu / 2): 90 to 96 %. Their exponent is
+  low by some 5 to 10 % of alpha - 1 at any size within reach, and scatters up to twice as much as independent points
+  would make it; the naive 95 % interval covers 55 to 75 %.
+* For mu = 1.5 the exponent of a spectrum is above 1 + mu / 2 at any size within reach (Levy corrections decay too
+  slowly), and the interval, which is one of the exponent that is seen, misses 1 + mu / 2 more often than it should.
+* Eigenvalues of one matrix repel each other, and those of a rigid spectrum follow their law more closely than
+  independent points ever do. The scatter about the fit shows it, and scales the interval (see `scatter`): inverse
+  Wishart matrices at Q = 1 (alpha = 3/2) are covered at 92 to 98 %, where the naive interval always covers.
+* Gaussian matrices with a power-law population of covariance repel as well, yet their exponent moves as much as the
+  population does from draw to draw: 89 to 96 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from heavytail.tails.power_law import MIN_TAIL, PowerLawFit
+
+__all__ = ["Profile", "interval", "profile", "scatter"]
+
+_STARTS, _POINTS = 96, 128  # starts in a profile, and points at which each of them is compared with its law
+_SLACK, _WIDTH = 0.45, 1.2
+_SCATTER = 0.48  # median of sqrt(n_tail) D over pure power laws
+_RIGID = 0.2  # below this it is of no independent sample: 1 in 1,000 at 100 points, fewer at more
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The power law fitted at other starts than the best.
+
+    Attributes:
+        n_tail: (c,) points of each tail, descending.
+        alpha: (c,) exponent of each.
+        D: (c,) Kolmogorov-Smirnov distance of each at the middle of the empirical steps, found on some points only.
+    """
+
+    n_tail: NDArray[np.int64]
+    alpha: Vector
+    D: Vector
+
+    def acceptable(self, fit: PowerLawFit, slack: float) -> NDArray[np.bool_]:
+        """Tell which starts fit as well as the best, but for `slack` / sqrt(n_tail) in the distance."""
+        return _distance(fit) + slack / sqrt(fit.n_tail) >= self.D
+
+
+def profile(x: ArrayLike, *, min_tail: int = MIN_TAIL) -> Profile:
+    """Fit the power law at up to 96 starts, the sizes of their tails in geometric progression.
+
+    Args:
+        x: (n,) positive sample, ascending, of `min_tail` points at least.
+        min_tail: fewest points a tail may have, at least 2.
+
+    Example:
+        >>> x = np.sort((1 - np.random.default_rng(0).random(1000)) ** (-1 / 1.5))
+        >>> found = profile(x)
+        >>> int(found.n_tail[0]), int(found.n_tail[-1]), bool(abs(found.alpha[0] - 2.5) < 0.1)
+        (1000, 10, True)
+    """
+    logs = np.log(np.asarray(x, dtype=np.float64))
+    n = logs.size
+    tail = np.arange(n, min_tail - 1, -1)
+    if tail.size > _STARTS:
+        tail = np.unique(np.rint(np.geomspace(min_tail, n, _STARTS)).astype(np.int64))[::-1]
+    start = n - tail
+    excess = np.cumsum((logs - logs[-1])[::-1])[::-1][start] - tail * (logs - logs[-1])[start]
+    usable = excess > tail * 1e-14
+    start, tail, slope = start[usable], tail[usable], tail[usable] / excess[usable]
+    points = start[:, None] + (tail[:, None] * (np.arange(_POINTS) + 0.5) / _POINTS).astype(np.int64)
+    gap = np.exp((logs[start][:, None] - logs[points]) * slope[:, None])
+    gap += (points + 0.5 - start[:, None]) / tail[:, None] - 1
+    return Profile(tail, 1 + slope, np.abs(gap).max(axis=1))
+
+
+def interval(fit: PowerLawFit, found: Profile) -> tuple[float, float]:
+    """Give the 95 % interval of alpha for a fit whose start has the least distance; the module says where it holds.
+
+    Args:
+        fit: the fit.
+        found: the profile of the same sample.
+
+    Example:
+        >>> from heavytail.tails.power_law import fit_power_law
+        >>> x = np.sort((1 - np.random.default_rng(0).random(1000)) ** (-1 / 1.5))
+        >>> low, high = interval(fit_power_law(x), profile(x))
+        >>> f"{low:.2f} to {high:.2f}"
+        '2.35 to 2.71'
+    """
+    rho = scatter(fit)
+    chosen = found.acceptable(fit, _SLACK * rho)
+    slope = np.log(np.append(found.alpha[chosen], fit.alpha) - 1)
+    half = _WIDTH * rho / np.sqrt(np.append(found.n_tail[chosen], fit.n_tail))
+    return 1 + exp((slope - half).min()), 1 + exp((slope + half).max())
+
+
+def scatter(fit: PowerLawFit) -> float:
+    """Scatter of the points about their law, in units of that of independent points; 1 unless it is surely less.
+
+    It is the distance D over its median among independent samples, where D is so small that fewer than 1 in 1,000 of
+    those reach it. Errors shrink with the scatter, as those of a measurement do whose chi-square is too small (the
+    Birge ratio). That all points repel their neighbours is not enough: what counts is order over the whole tail.
+    """
+    d = sqrt(fit.n_tail) * _distance(fit)
+    return d / _SCATTER if d < _RIGID else 1.0
+
+
+def _distance(fit: PowerLawFit) -> float:
+    """Distance at the middle of the empirical steps, whose half height the fit's distance includes."""
+    return fit.D - 0.5 / fit.n_tail
