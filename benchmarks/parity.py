@@ -26,7 +26,7 @@ from heavytail.diagnosis.metrics import MIN_EVALS
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.weightwatcher import diagnose_weightwatcher
 from heavytail.spectra.spectrum import Spectrum
-from heavytail.tails.power_law import MIN_TAIL, PowerLaw, fit_power_law
+from heavytail.tails.power_law import MIN_TAIL, PowerLawFit, fit_power_law
 
 FIT = ("alpha", "xmin", "D", "sigma", "alpha_weighted", "log_alpha_norm")  # within 1e-6; other floats within 1e-8
 COLUMNS = (
@@ -155,7 +155,7 @@ def ladder(theirs: Numbers, old: Spectrum, new: Spectrum, own: Row) -> dict[str,
     return steps
 
 
-def fitted(fit: PowerLaw | None, spectrum: Spectrum, own: Row) -> Numbers:
+def fitted(fit: PowerLawFit | None, spectrum: Spectrum, own: Row) -> Numbers:
     """Give the columns that follow from a fit."""
     if fit is None:
         columns = (*FIT, "xmax", "num_pl_spikes")

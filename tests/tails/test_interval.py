@@ -63,11 +63,11 @@ def by_loops(x: Vector) -> tuple[float, float]:
         slope = n / sum(np.log(t / tail[0]) for t in tail)
         points = [int(n * (p + 0.5) / 128) for p in range(128)]
         distance = max(abs((tail[j] / tail[0]) ** -slope + (j + 0.5) / n - 1) for j in points)
-        if distance <= d + 0.45 * rho / sqrt(fit.n_tail):
-            lows.append(slope * exp(-1.2 * rho / sqrt(n)))
-            highs.append(slope * exp(1.2 * rho / sqrt(n)))
-    lows.append((fit.alpha - 1) * exp(-1.2 * rho / sqrt(fit.n_tail)))
-    highs.append((fit.alpha - 1) * exp(1.2 * rho / sqrt(fit.n_tail)))
+        if distance <= d + 0.55 * rho / sqrt(fit.n_tail) and distance * sqrt(n) <= 1.1:
+            lows.append(slope * exp(-1.1 * rho / sqrt(n)))
+            highs.append(slope * exp(1.1 * rho / sqrt(n)))
+    lows.append((fit.alpha - 1) * exp(-1.1 * rho / sqrt(fit.n_tail)))
+    highs.append((fit.alpha - 1) * exp(1.1 * rho / sqrt(fit.n_tail)))
     return 1 + min(lows), 1 + max(highs)
 
 

@@ -1,10 +1,12 @@
-from math import fsum, inf, isnan, log, log1p, nan, sqrt
+from math import exp, expm1, fsum, inf, isnan, log, log1p, nan, sqrt
 
 import numpy as np
 import pytest
 from cases import pareto, student
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.optimize import brentq
 from scipy.stats import kstest
 
 from heavytail.tails.power_law import MIN_TAIL, fit_power_law, hill
@@ -230,6 +232,197 @@ def test_sigma_of_a_tail_that_is_the_whole_sample_is_the_spread_of_alpha():
     # With the start fixed (the least tail is the whole sample) sigma is the standard error of maximum likelihood.
     fits = [fit_power_law(pareto(400, 2.5, seed), min_tail=400) for seed in range(300)]
     assert np.std([f.alpha for f in fits]) == pytest.approx(np.mean([f.sigma for f in fits]), rel=0.13)
+
+
+def truncated(n, alpha, xmax, seed=0):
+    """A sorted sample with density proportional to x^-alpha on [1, xmax]."""
+    s, u = alpha - 1, np.random.default_rng(seed).random(n)
+    return np.sort(xmax**u if s == 0 else (1 + u * np.expm1(-s * log(xmax))) ** (-1 / s))
+
+
+def truncated_root(tail, xmin, xmax):
+    """alpha - 1 of a law that ends at xmax: the zero of its score, by bisection."""
+    L = log(xmax / xmin)
+    mean = fsum(log(v / xmin) for v in tail) / len(tail)
+
+    def score(s):
+        z = s * L
+        if abs(z) < 1e-4:
+            return L * (0.5 - z / 12) - mean
+        return (1 / z + exp(-z) / expm1(-z) if z > 0 else 1 / z - 1 / expm1(z)) * L - mean
+
+    return brentq(score, -690 / L, 1e7 / L, xtol=1e-14, rtol=1e-14)
+
+
+def truncated_cdf(s, xmin, xmax):
+    return lambda v: np.expm1(-s * np.log(v / xmin)) / np.expm1(-s * np.log(xmax / xmin))
+
+
+@pytest.mark.parametrize("two_sided", [True, False])
+def test_a_fixed_start_is_fitted_by_its_formula_whether_it_is_a_sample_point_or_not(two_sided):
+    x = pareto(300, 2.5, 4)
+    for start in (0.5, 1.0, float(x[0]), float(x[120]), 1.7, float(x[-10])):
+        tail = x[x >= start]
+        fit = fit_power_law(x, xmin=start, two_sided=two_sided)
+        assert (fit.xmin, fit.n_tail, fit.xmax) == (start, tail.size, x[-1])
+        assert fit.alpha == pytest.approx(1 + tail.size / fsum(log(v / start) for v in tail), rel=1e-12)
+        assert fit.sigma == pytest.approx((fit.alpha - 1) / sqrt(tail.size), rel=1e-12)
+        F = 1 - (tail / start) ** (1 - fit.alpha)
+        left = np.abs(F - np.arange(tail.size) / tail.size).max()
+        D = kstest(tail / start, "pareto", args=(fit.alpha - 1,)).statistic if two_sided else left
+        assert fit.D == pytest.approx(D, abs=1e-12)
+
+
+def test_a_fixed_start_with_too_few_points_above_it_has_no_fit():
+    x = pareto(50, 2.5)
+    assert fit_power_law(x, xmin=float(x[-9])) is None
+    assert fit_power_law(x, xmin=float(x[-9]), min_tail=9).n_tail == 9
+    assert fit_power_law(x, xmin=2 * float(x[-1])) is None
+    assert fit_power_law(np.ones(50), xmin=1.0) is None
+
+
+def test_equal_points_above_a_fixed_start_have_the_exponent_of_its_formula():
+    assert fit_power_law(np.full(50, 2.0), xmin=1.0).alpha == pytest.approx(1 + 1 / log(2), rel=1e-14)
+
+
+def test_with_a_fixed_start_sigma_is_the_spread_of_alpha():
+    fits = [fit_power_law(pareto(400, 2.5, seed), xmin=1.5) for seed in range(300)]
+    assert np.std([f.alpha for f in fits]) == pytest.approx(np.mean([f.sigma for f in fits]), rel=0.13)
+
+
+@pytest.mark.parametrize("two_sided", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_range_of_starts_holds_the_search_and_nothing_else(kind, two_sided):
+    for seed, n in enumerate((30, 130, 300)):
+        x = drawn(kind, n, seed)
+        low, high = float(np.quantile(x, 0.2)), float(np.quantile(x, 0.6))
+        inside = {k: v for k, v in candidates(x, MIN_TAIL, two_sided).items() if low <= v[2] <= high}
+        fit = fit_power_law(x, xmin=(low, high), two_sided=two_sided)
+        if not inside:
+            assert fit is None
+            continue
+        assert low <= fit.xmin <= high
+        assert fit.D == pytest.approx(min(D for _, D, _ in inside.values()), abs=1e-11)
+        assert fit.alpha - 1 == pytest.approx(inside[fit.n_tail][0] - 1, rel=1e-9)
+
+
+def test_the_range_of_all_starts_is_the_default_search():
+    x = pareto(500, 2.2, 8)
+    assert fit_power_law(x, xmin=(float(x[0]), float(x[-1]))) == fit_power_law(x)
+    assert fit_power_law(x, xmin=(-inf, inf)) == fit_power_law(x)
+    assert fit_power_law(x, xmin=(0.1, 0.2)) is None
+
+
+@pytest.mark.parametrize("alpha", [-2.0, 0.0, 0.7, 1.0, 1.01, 1.5, 3.0, 8.0])
+def test_a_law_that_ends_at_xmax_is_fitted_by_maximum_likelihood(alpha):
+    xmax, start = 20.0, 1.5
+    x = truncated(400, alpha, 30.0, seed=7)
+    tail = x[(x >= start) & (x <= xmax)]
+    fit = fit_power_law(x, xmin=start, xmax=xmax)
+    s = truncated_root(tail, start, xmax)
+    assert (fit.xmin, fit.xmax, fit.n_tail) == (start, xmax, tail.size)
+    assert fit.alpha - 1 == pytest.approx(s, rel=1e-9, abs=1e-12)
+    assert fit.D == pytest.approx(kstest(tail, truncated_cdf(s, start, xmax)).statistic, abs=1e-10)
+    L = log(xmax / start)
+    moments = [quad(lambda u, k=k: u**k * exp(-s * u), 0, L, epsabs=0, epsrel=1e-12)[0] for k in range(3)]
+    variance = moments[2] / moments[0] - (moments[1] / moments[0]) ** 2  # one over the information of a point
+    assert fit.sigma == pytest.approx(1 / sqrt(tail.size * variance), rel=1e-8)
+
+
+@pytest.mark.parametrize("mean", [1e-6, 0.003, 0.1, 0.47, 0.4799, 0.48, 0.499999999, 0.5, 0.51, 0.53, 0.9, 0.99, 0.998])
+def test_the_exponent_of_a_law_with_an_end_solves_its_equation_however_steep(mean):
+    # points on [1, e^3] with this mean log excess: eighteen at the mean, two about it, one of these at an end
+    pair = [0.0, 2 * mean] if mean < 0.5 else [2 * mean - 1, 1.0]
+    x = np.sort(np.exp(3 * np.array([*pair, *np.full(18, mean)])))
+    fit = fit_power_law(x, xmin=1.0, xmax=exp(3))
+    assert fit.n_tail == 20
+    assert fit.alpha - 1 == pytest.approx(truncated_root(x, 1.0, exp(3)), rel=2e-9, abs=1e-9)
+    assert 0 < fit.D <= 1
+
+
+@pytest.mark.parametrize("kind", ["pareto", "noise", "mixed ties", "lognormal", "wide"])
+def test_the_search_with_an_end_finds_what_trying_every_candidate_finds(kind):
+    for seed, n in enumerate((25, 90, 160)):
+        x = drawn(kind, n, seed)
+        xmax = float(np.quantile(x, 0.9)) * 1.0001
+        cut = x[x <= xmax]
+        fit = fit_power_law(x, xmax=xmax)
+        distances = {}
+        for start in np.unique(cut[: cut.size - MIN_TAIL + 1]):
+            tail = cut[cut >= start]
+            if tail[-1] > start:
+                s = truncated_root(tail, start, xmax)
+                distances[start] = kstest(tail, truncated_cdf(s, start, xmax)).statistic
+        assert fit.D == pytest.approx(min(distances.values()), abs=1e-9)
+        assert fit.D == pytest.approx(distances[fit.xmin], abs=1e-9)
+        assert fit.alpha - 1 == pytest.approx(truncated_root(cut[cut >= fit.xmin], fit.xmin, xmax), rel=1e-8, abs=1e-9)
+
+
+def test_an_end_far_above_the_sample_changes_nothing():
+    x = pareto(300, 3.0, 2)
+    free, ended = fit_power_law(x, xmin=1.2), fit_power_law(x, xmin=1.2, xmax=1e30)
+    for name in ("alpha", "sigma", "D", "n_tail"):
+        assert getattr(ended, name) == pytest.approx(getattr(free, name), rel=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
+def test_a_law_cut_at_a_decade_is_recovered_within_three_sigma_only_with_its_end(alpha):
+    fits = [fit_power_law(truncated(500, alpha, 10.0, seed), xmin=1.0, xmax=10.0) for seed in range(40)]
+    error = np.mean([fit.sigma for fit in fits]) / sqrt(len(fits))
+    assert abs(np.mean([fit.alpha for fit in fits]) - alpha) < 3 * error
+    assert np.std([fit.alpha for fit in fits]) == pytest.approx(np.mean([fit.sigma for fit in fits]), rel=0.35)
+    assert fit_power_law(truncated(500, alpha, 10.0), xmin=1.0).alpha > alpha + 10 * error
+
+
+def test_points_that_all_lie_at_the_end_have_no_law_with_that_end():
+    assert fit_power_law([1.0, *np.full(2000, 2.0)], xmin=1.0, xmax=2.0) is None
+    assert fit_power_law([1.0, *np.full(400, 2.0)], xmin=1.0, xmax=2.0).alpha < -500
+    assert fit_power_law(np.full(30, 2.0), xmin=2.0, xmax=2.0) is None
+    assert fit_power_law(np.full(30, 2.0), xmin=1.0, xmax=2.0) is None
+
+
+@given(st.sampled_from(KINDS), st.integers(20, 300), st.integers(0, 10**6), st.integers(-100, 100), st.booleans())
+def test_a_power_of_two_changes_no_bit_of_alpha_and_the_distance(kind, n, seed, power, two_sided):
+    x = drawn(kind, n, seed)
+    c = 2.0**power
+    middle, end = float(x[n // 3]), float(x[-3])
+    for ours, theirs in (
+        (fit_power_law(x, two_sided=two_sided), fit_power_law(c * x, two_sided=two_sided)),
+        (fit_power_law(x, xmin=middle), fit_power_law(c * x, xmin=c * middle)),
+        (fit_power_law(x, xmax=end), fit_power_law(c * x, xmax=c * end)),
+    ):
+        if ours is None:
+            assert theirs is None
+            continue
+        assert (ours.alpha, ours.sigma, ours.D, ours.n_tail) == (theirs.alpha, theirs.sigma, theirs.D, theirs.n_tail)
+        assert (c * ours.xmin, c * ours.xmax) == (theirs.xmin, theirs.xmax)
+
+
+@pytest.mark.parametrize("c", [3.7, 1e-12, 7e90])
+def test_any_factor_leaves_alpha_and_the_distance_to_twelve_digits(c):
+    for x in (pareto(400, 2.3), np.sort(student(4096, seed=3) ** 2), drawn("lognormal", 300, 1)):
+        one, scaled = fit_power_law(x), fit_power_law(x * c)
+        assert scaled.alpha == pytest.approx(one.alpha, rel=1e-12)
+        assert scaled.D == pytest.approx(one.D, rel=1e-12)
+        assert scaled.n_tail == one.n_tail
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"xmin": 0.0}, "xmin must be positive and finite, got 0.0"),
+        ({"xmin": nan}, "xmin must be positive and finite, got nan"),
+        ({"xmin": inf}, "xmin must be positive and finite, got inf"),
+        ({"xmin": (2.0, 1.0)}, "low <= high"),
+        ({"xmin": (nan, 1.0)}, "low <= high"),
+        ({"xmax": 0.0}, "xmax must be positive and finite, got 0.0"),
+        ({"xmax": nan}, "xmax must be positive and finite, got nan"),
+        ({"xmax": inf}, "xmax must be positive and finite, got inf"),
+    ],
+)
+def test_a_start_or_an_end_that_means_nothing_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        fit_power_law(pareto(50, 2.5), **options)
 
 
 def test_hill_is_its_formula():

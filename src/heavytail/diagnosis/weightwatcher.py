@@ -20,7 +20,7 @@ from heavytail.diagnosis.row import Row
 from heavytail.errors import MatrixError
 from heavytail.spectra.exact import svd_error, unusable
 from heavytail.spectra.spectrum import Spectrum
-from heavytail.tails.power_law import PowerLaw, fit_power_law
+from heavytail.tails.power_law import PowerLawFit, fit_power_law
 
 __all__ = ["DETAILS", "details", "diagnose_weightwatcher", "spectrum_weightwatcher"]
 
@@ -111,16 +111,16 @@ def _exponent(alpha: float, row: Row, evals: Vector) -> dict[str, Any]:
     }
 
 
-def _fit(x: Vector) -> PowerLaw | None:
+def _fit(x: Vector) -> PowerLawFit | None:
     """Fit as WeightWatcher does; None where it fails. Equal points have an infinite exponent there."""
     if x.size < 2:
         return None
     if x.size >= _SMALL and x[0] == x[-1]:
-        return PowerLaw(inf, inf, float(x[0]), float(x[-1]), 0.5, 2)
+        return PowerLawFit(inf, inf, float(x[0]), float(x[-1]), 0.5, 2)
     if x.size >= _SMALL:
         return fit_power_law(x, min_tail=2, two_sided=False)
     logs = np.log(x)
-    best: PowerLaw | None = None
+    best: PowerLawFit | None = None
     for i in range(max(1, x.size - _SMALLEST_TAIL + 1)):
         n = x.size - i
         total = float((logs[i:] - logs[i]).sum())
@@ -131,7 +131,7 @@ def _fit(x: Vector) -> PowerLaw | None:
         if best is None or best.D > D:
             # Where no tail is long enough it takes all points, and keeps the error of an exponent of 0.
             sigma = slope / sqrt(n) if n >= _SMALLEST_TAIL else -1 / sqrt(n)
-            best = PowerLaw(1 + slope, sigma, float(x[i]), float(x[-1]), D, n)
+            best = PowerLawFit(1 + slope, sigma, float(x[i]), float(x[-1]), D, n)
     return best
 
 

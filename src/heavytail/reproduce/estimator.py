@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from heavytail.tails.power_law import PowerLaw
+from heavytail.tails.power_law import PowerLawFit
 
 __all__ = ["fit_published"]
 
@@ -20,7 +20,7 @@ Vector = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 
-def fit_published(x: ArrayLike) -> PowerLaw:
+def fit_published(x: ArrayLike) -> PowerLawFit:
     r"""Fit a power law as the published experiments did.
 
     For the tail x_i <= ... <= x_n, of k = n - i + 1 points, the exponent and the distance are
@@ -64,7 +64,7 @@ def fit_published(x: ArrayLike) -> PowerLaw:
         if distance < D:
             best, D = int(candidate), distance
     slope, k = float(slopes[best]), int(tail[best])
-    return PowerLaw(1 + slope, slope / k**0.5, float(x[starts[best]]), float(x[-1]), D, k)
+    return PowerLawFit(1 + slope, slope / k**0.5, float(x[starts[best]]), float(x[-1]), D, k)
 
 
 def _gaps(logs: Vector, i: Index, slope: Vector, j: Index) -> Vector:
