@@ -7,7 +7,7 @@ import pytest
 from heavytail.errors import RequestError
 from heavytail.reproduce import HEADER, Verdict, claims, reproduce, table
 
-FAST = ("F7", "B1", "B5", "E5-pure", "E4a", "E4b")
+FAST = ("F7", "B1", "B5", "E5-pure", "E4a", "E4b", "E4-noise", "E4b-symmetric")
 QUICK = tuple(claim.id for claim in claims() if not claim.slow)
 PROMISED = ("E2", "E3", "E4a", "E4b", "E4c", "E4d", "E4e", "E4f", "E5", "F5", "F7", "B1", "B2", "B3", "B4", "B5")
 

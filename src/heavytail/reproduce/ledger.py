@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from heavytail.errors import RequestError
+from heavytail.reproduce.calibration import CLAIMS as CALIBRATION
 from heavytail.reproduce.claim import Claim, Outcome
 from heavytail.reproduce.extremes import CLAIMS as EXTREMES
 from heavytail.reproduce.heavy_tails import CLAIMS as HEAVY_TAILS
 from heavytail.reproduce.levy import CLAIMS as LEVY
 from heavytail.reproduce.relations import CLAIMS as RELATIONS
 from heavytail.reproduce.spectra import CLAIMS as SPECTRA
+from heavytail.reproduce.symmetric import CLAIMS as SYMMETRIC
 from heavytail.reproduce.theory import CLAIMS as THEORY
 
 __all__ = ["HEADER", "claims", "reproduce", "table"]
 
-_LEDGER = (*SPECTRA, *HEAVY_TAILS, *RELATIONS, *THEORY, *EXTREMES, *LEVY)
+_LEDGER = (*SPECTRA, *HEAVY_TAILS, *SYMMETRIC, *CALIBRATION, *RELATIONS, *THEORY, *EXTREMES, *LEVY)
 
 HEADER = ("claim", "what", "ours", "published", "difference", "tolerance", "verdict")
 """Names of the columns of `table`."""
