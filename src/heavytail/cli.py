@@ -110,7 +110,16 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument(
         "--vectors", action="store_true", help="measure how localised the singular vectors are (JSON and page)"
     )
-    analyze.add_argument("--seed", metavar="S", type=int, default=0, help="seed of the shuffles (default: 0)")
+    analyze.add_argument(
+        "--bootstrap",
+        metavar="N",
+        type=int,
+        default=0,
+        help="resample each spectrum N times: p_value, tail, the interval of alpha (1000 is a good number)",
+    )
+    analyze.add_argument(
+        "--seed", metavar="S", type=int, default=0, help="seed of shuffles and resampling (default: 0)"
+    )
     analyze.add_argument("--jobs", metavar="N", type=int, help="threads (default: all processors)")
     analyze.add_argument("--dry-run", action="store_true", help="say what it would take, and read no weights")
     analyze.add_argument("--quiet", action="store_true", help="no table and no progress")
@@ -135,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
 def _analyze(options: argparse.Namespace) -> int:
     from heavytail.analysis import analyze, estimate
 
-    names = ("layers", "conv", "convention", "nulls", "vectors")
+    names = ("layers", "conv", "convention", "nulls", "vectors", "bootstrap")
     what = {name: getattr(options, name) for name in names}
     targets = {name: path for name in _FORMATS if (path := getattr(options, name)) is not None}
     if options.dry_run:

@@ -21,6 +21,7 @@ from heavytail.weights.tensor import Array, Tensor
 __all__ = ["Cost", "cost", "run_all"]
 
 _STREAM = 16 << 20  # a tall matrix of more bytes is read in blocks of rows
+_REPLICATE = 4e3  # operations a point of a resampled spectrum: two fits, mostly of calls and little of arithmetic
 _TINY = 5e6  # matrices of fewer operations go one after another: handing them to threads costs more than it gains
 
 
@@ -57,6 +58,8 @@ def cost(plan: Plan, wanted: Wanted | None = None) -> Cost:
             single *= 4
             count *= prod(max(GRID, k) for k in tensor.shape[2:])
         operations += count * single
+        if wanted:  # a replicate is drawn, sorted and fitted twice, at some thousand operations a point
+            operations += wanted.bootstrap * _REPLICATE * count * m
         alone = count == 1 and (m >= LARGE or n > 4 * BLOCK)
         memory = max(memory, 8 * m * (m + block_rows(m)) if alone else 8 * count * (n * m + m * m))
         if wanted and (wanted.nulls or wanted.vectors):  # one matrix whole, and what is computed of its entries

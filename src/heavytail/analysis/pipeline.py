@@ -47,6 +47,7 @@ def analyze(
     convention: Convention = "default",
     nulls: int = 0,
     vectors: bool = False,
+    bootstrap: int = 0,
     seed: int = 0,
     jobs: int | None = None,
     progress: Progress | None = None,
@@ -60,7 +61,9 @@ def analyze(
         convention: "default", or "weightwatcher" for the numbers of WeightWatcher 0.7.7 with its flaws, for comparison.
         nulls: number of shuffled copies of each matrix to compare with, for the columns num_traps and rand_distance.
         vectors: whether to measure how localised the singular vectors are.
-        seed: of the shuffles.
+        bootstrap: number of resampled spectra of each matrix, for the columns p_value and tail and for an interval of
+            alpha in which each of them chooses its own xmin. 200 give the interval, 1,000 a p-value to 1 %.
+        seed: of the shuffles and the resampling.
         jobs: number of threads; all processors of the process by default. The numbers do not depend on it beyond
             rounding.
         progress: called as progress(tensor name, operations done, operations in all) when a tensor is finished.
@@ -84,8 +87,8 @@ def analyze(
     """
     from heavytail import __version__
 
-    nulls, seed = _whole("nulls", nulls, 0), _whole("seed", seed, 0)
-    planned = estimate(source, layers, conv, convention, nulls, vectors)
+    nulls, bootstrap, seed = _whole("nulls", nulls, 0), _whole("bootstrap", bootstrap, 0), _whole("seed", seed, 0)
+    planned = estimate(source, layers, conv, convention, nulls, vectors, bootstrap)
     threads = _threads(jobs)
     total = sum(c.operations for c in planned.costs)
     done = 0.0
@@ -96,10 +99,11 @@ def analyze(
         if progress:
             progress(name, done, total)
 
-    wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, seed)
+    wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, bootstrap, seed)
     finished = run_all(planned.plans, planned.costs, threads, wanted, advance)
     found = [layer for job in finished for layer in job]
     rows = tuple(layer.row for layer in found)
+    tails = {layer.row.name: layer.tail for layer in found if layer.tail is not None}
     noise = {layer.row.name: layer.noise for layer in found if layer.noise is not None}
     opened = planned.source
     return ModelReport(
@@ -115,11 +119,13 @@ def analyze(
             "convention": convention,
             "nulls": nulls,
             "vectors": vectors,
+            "bootstrap": bootstrap,
             "seed": seed,
         },
         summary=summarise(rows, noise),
         rows=rows,
         spectra={layer.row.name: layer.spectrum for layer in found if layer.spectrum is not None},
+        tails=tails,
         noise=noise,
         vectors={layer.row.name: layer.vectors for layer in found if layer.vectors},
         version=__version__,
@@ -133,6 +139,7 @@ def estimate(
     convention: Convention = "default",
     nulls: int = 0,
     vectors: bool = False,
+    bootstrap: int = 0,
 ) -> Estimate:
     """Say what `analyze` would do with the same arguments, from the headers alone.
 
@@ -145,13 +152,13 @@ def estimate(
     for what, value, known in (("conv", conv, get_args(Conv)), ("convention", convention, get_args(Convention))):
         if value not in known:
             raise RequestError(f"{what} is {value!r}; it can be {', '.join(known)}")
-    nulls = _whole("nulls", nulls, 0)
+    nulls, bootstrap = _whole("nulls", nulls, 0), _whole("bootstrap", bootstrap, 0)
     if not isinstance(vectors, bool):
         raise RequestError(f"vectors is {vectors!r}; it must be True or False")
     if convention == "weightwatcher" and conv != "slices":
         raise RequestError(f"convention 'weightwatcher' reads convolutions as slices; conv is {conv!r}")
-    if convention == "weightwatcher" and (nulls or vectors):
-        raise RequestError("convention 'weightwatcher' has neither nulls nor vectors")
+    if convention == "weightwatcher" and (nulls or vectors or bootstrap):
+        raise RequestError("convention 'weightwatcher' has neither nulls nor vectors nor a bootstrap")
     if layers is not None and not _patterns(layers):
         raise RequestError("layers is empty; leave it out to analyse all of them")
     opened = open_source(source)
@@ -162,7 +169,7 @@ def estimate(
         tensors = tuple(sorted(tensors, key=lambda tensor: natural(tensor.name)))
     plans = plan_weightwatcher(tensors) if weightwatcher else plan(tensors, conv)
     plans = _select(plans, _patterns(layers), opened)
-    wanted = None if weightwatcher else Wanted(nulls, vectors)
+    wanted = None if weightwatcher else Wanted(nulls, vectors, bootstrap)
     return Estimate(opened, plans, tuple(cost(p, wanted) for p in plans))
 
 

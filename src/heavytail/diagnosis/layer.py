@@ -13,12 +13,15 @@ from heavytail.diagnosis.metrics import diagnose
 from heavytail.diagnosis.noise import LEVEL, Noise, find_noise
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.shuffles import shuffle
+from heavytail.diagnosis.tail import Tail, find_tail
 from heavytail.diagnosis.vectors import Localisation, localisation
 from heavytail.spectra.entries import Blocks
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.power_law import MIN_TAIL
 
 __all__ = ["Layer", "Wanted", "diagnose_layer"]
+
+_RESAMPLING = 1  # sets the random numbers of the resampling apart from those of the shuffles
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,13 @@ class Wanted:
     Attributes:
         nulls: number of shuffled copies of each matrix.
         vectors: whether the singular vectors are measured.
-        seed: of the shuffles; a row's own depend on its name too, and on nothing else.
+        bootstrap: number of resampled spectra of each row.
+        seed: of the shuffles and the resampling; a row's own depend on its name too, and on nothing else.
     """
 
     nulls: int = 0
     vectors: bool = False
+    bootstrap: int = 0
     seed: int = 0
 
 
@@ -43,12 +48,14 @@ class Layer:
     Attributes:
         row: the row of the table.
         spectrum: its eigenvalues; None where there are none.
+        tail: its power law and the evidence for it; None where there are none, or under another convention.
         noise: the noise under them; None where there are none, or under another convention.
         vectors: how localised its singular vectors are, where asked for.
     """
 
     row: Row
     spectrum: Spectrum | None = None
+    tail: Tail | None = None
     noise: Noise | None = None
     vectors: tuple[Localisation, ...] = ()
 
@@ -74,26 +81,27 @@ def diagnose_layer(
         >>> row.num_spikes, 0.99 < row.sigma_mp < 1.01
         (0, True)
     """
-    row = diagnose(spectrum, name=name, kind=kind, dtype=dtype)
+    crc = crc32(name.encode("utf-8", "surrogateescape"))
+    tail = find_tail(spectrum, wanted.bootstrap, np.random.default_rng([wanted.seed, crc, _RESAMPLING]))
+    row = diagnose(spectrum, tail, name=name, kind=kind, dtype=dtype)
     if row.lambda_max == 0:
         return Layer(row, spectrum)
     try:
-        noise, vectors = _look_deeper(spectrum, matrices, wanted, row)
+        noise, vectors = _look_deeper(spectrum, matrices, wanted, row, np.random.default_rng([wanted.seed, crc]))
     except (ArithmeticError, ValueError, MemoryError, np.linalg.LinAlgError) as error:
         # What the spectrum alone tells is not lost with it.
-        return Layer(replace(row, reason=f"noise: {type(error).__name__}: {error}"), spectrum)
+        return Layer(replace(row, reason=f"noise: {type(error).__name__}: {error}"), spectrum, tail)
     # What is too narrow for a tail is too narrow for a bulk, and its row says so already.
     reasons = (row.reason, noise.reason if spectrum.M >= MIN_TAIL else "")
     row = replace(row, **noise.columns(spectrum), reason="; ".join(filter(None, reasons)))
-    return Layer(row, spectrum, noise, vectors)
+    return Layer(row, spectrum, tail, noise, vectors)
 
 
 def _look_deeper(
-    spectrum: Spectrum, matrices: Sequence[Blocks], wanted: Wanted, row: Row
+    spectrum: Spectrum, matrices: Sequence[Blocks], wanted: Wanted, row: Row, rng: np.random.Generator
 ) -> tuple[Noise, tuple[Localisation, ...]]:
     shuffles = None
     if wanted.nulls and matrices:
-        rng = np.random.default_rng([wanted.seed, crc32(row.name.encode("utf-8", "surrogateescape"))])
         shuffles = shuffle(spectrum, matrices, row.dtype, wanted.nulls, LEVEL, rng)
     noise = find_noise(spectrum, matrices, shuffles)
     if not wanted.vectors or not matrices:

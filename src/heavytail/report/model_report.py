@@ -6,17 +6,20 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from math import isfinite
+from math import hypot, isfinite, nan
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heavytail.diagnosis.noise import LEVEL, Noise
 from heavytail.diagnosis.row import COLUMNS, SCHEMA_VERSION, Row
+from heavytail.diagnosis.tail import Tail
 from heavytail.diagnosis.vectors import Localisation
 from heavytail.diagnosis.weightwatcher import DETAILS, details
 from heavytail.errors import RequestError
 from heavytail.spectra.spectrum import Spectrum
+from heavytail.tails.alternatives import UNDECIDED
+from heavytail.tails.laws import PowerLaw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +28,7 @@ __all__ = ["STATUSES", "ModelReport", "summarise"]
 
 STATUSES = ("ok", "skipped", "unsupported", "failed")
 
-_BY_LAYER = ("layers", "noise", "vectors")
+_BY_LAYER = ("layers", "tails", "noise", "vectors")
 _AVERAGED = (
     *("log_norm", "log_spectral_norm", "stable_rank", "entropy"),
     *("alpha", "alpha_hill", "alpha_weighted", "log_alpha_norm", "mp_softrank"),
@@ -47,7 +50,23 @@ def summarise(rows: Iterable[Row], noise: Mapping[str, Noise] | None = None) -> 
     for column in _AVERAGED:
         values = [value for row in ok if isfinite(value := getattr(row, column))]
         counts[column] = sum(values) / len(values) if values else float("nan")
-    return counts | _noise_counts(ok, noise or {})
+    return counts | _tail_counts(ok) | _noise_counts(ok, noise or {})
+
+
+def _tail_counts(rows: list[Row]) -> dict[str, float | int]:
+    """Sum up what the intervals say; the means are of independent errors, with 3.92 to an interval."""
+    known = [row for row in rows if isfinite(row.alpha)]
+    mean = sum(row.alpha for row in known) / len(known) if known else nan
+    error = hypot(*((row.alpha_hi - row.alpha_lo) / 3.92 for row in known)) / len(known) if known else nan
+    verdicts = [row.tail for row in rows if row.tail]
+    return {
+        "alpha_lo": mean - 1.96 * error,
+        "alpha_hi": mean + 1.96 * error,
+        "over_trained": sum(row.warning == "over-trained" for row in rows),
+        "under_trained": sum(row.warning == "under-trained" for row in rows),
+        "power_laws": verdicts.count(PowerLaw.name) if verdicts else nan,
+        "undecided": verdicts.count(UNDECIDED) if verdicts else nan,
+    }
 
 
 def _noise_counts(rows: list[Row], noise: Mapping[str, Noise]) -> dict[str, float | int]:
@@ -75,10 +94,13 @@ class ModelReport:
         summary: how many rows there are of each status, how many parameters and tail fits, and averages over the ok
             rows. `parameters` counts the entries of the matrices, as an operator those of all its frequencies;
             `noise_bulks` the rows that have a bulk of noise, `num_spikes` the spikes of all of them, `spiked_rows` the
-            rows with spikes at a false discovery rate of 1 % over the model, `num_traps` the traps of all rows.
+            rows with spikes at a false discovery rate of 1 % over the model, `num_traps` the traps of all rows;
+            `alpha_lo` and `alpha_hi` are the 95 % interval of the mean alpha, `over_trained` and `under_trained` count
+            warnings, `power_laws` and `undecided` the verdicts on the tails, where replicates were asked for.
         rows: one `Row` a matrix or left-out tensor, in the order of the source.
         spectra: the `Spectrum` of every ok row, by the row's name.
         version: version of heavytail that made the report.
+        tails: the `Tail` of every ok row, by the row's name: its power law, other starts, and the evidence asked for.
         noise: the `Noise` of every ok row, by the row's name: intervals, p-values and what carries the traps.
         vectors: how localised the singular vectors of each row are, by the row's name, where asked for.
     """
@@ -89,6 +111,7 @@ class ModelReport:
     rows: tuple[Row, ...]
     spectra: Mapping[str, Spectrum]
     version: str
+    tails: Mapping[str, Tail] = field(default_factory=dict)
     noise: Mapping[str, Noise] = field(default_factory=dict)
     vectors: Mapping[str, tuple[Localisation, ...]] = field(default_factory=dict)
 
@@ -135,6 +158,7 @@ class ModelReport:
                 "settings": self.settings,
                 "summary": self.summary,
                 "layers": [row.as_dict() for row in self.rows],
+                "tails": {name: tail.as_dict() for name, tail in self.tails.items()},
                 "noise": {name: noise.as_dict() for name, noise in self.noise.items()},
             }
         )
