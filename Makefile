@@ -28,6 +28,8 @@ bench: $(VENV)/dev ## measurements against WeightWatcher and the bare LAPACK flo
 	$(BIN)/python benchmarks/spikes.py
 	$(BIN)/python benchmarks/traps.py
 	$(BIN)/python benchmarks/mp_speed.py
+	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/tail_speed.py
 
 docs: $(VENV)/docs ## the book, into docs/_build
 	$(BIN)/sphinx-build --quiet --fail-on-warning docs docs/_build

@@ -27,7 +27,9 @@ def row_of(W, dtype="float64"):
     stack = np.asarray(W).astype(numpy_type(dtype))
     stack = stack if stack.ndim == 3 else stack[None]
     spectrum = spectrum_of_stack(stack, dtype)
-    return diagnose(spectrum, find_tail(spectrum), name="x", kind="linear", dtype=dtype)
+    stack = stack if stack.shape[1] >= stack.shape[2] else stack.swapaxes(1, 2)
+    matrices = [lambda r, W=W: [W] for W in stack]
+    return diagnose(spectrum, find_tail(spectrum, matrices), name="x", kind="linear", dtype=dtype)
 
 
 def svd(W):
@@ -322,7 +324,7 @@ def test_the_columns_and_their_order_are_frozen():
         "name kind dtype status reason N M Q num_matrices num_evals "
         "norm log_norm lambda_max log_spectral_norm stable_rank matrix_rank rank_loss entropy "
         "alpha alpha_lo alpha_hi sigma xmin xmax D num_pl_spikes p_value tail warning alpha_hill alpha_weighted "
-        "log_alpha_norm "
+        "log_alpha_norm tail_excess tail_score "
         "sigma_mp bulk_edge mp_softrank num_spikes num_traps rand_distance "
         "phase phase_probability"
     )

@@ -10,6 +10,7 @@ from cases import gaussian, pareto, student, with_eigenvalues
 
 import heavytail as ht
 from heavytail.diagnosis.tail import find_tail
+from heavytail.diagnosis.tail_score import entry_kurtosis, tail_score
 from heavytail.spectra.exact import spectrum_of_stack
 from heavytail.spectra.operator import operator_spectrum
 from heavytail.tails.bootstrap import bootstrap
@@ -20,36 +21,43 @@ from heavytail.tails.thresholds import median
 
 
 def spectrum_of(W):
-    return spectrum_of_stack(np.asarray(W)[None], "float64")
+    return spectrum_of_stack(W[None], "float64")
+
+
+def tail_of(W, replicates=0, nulls=0, seed=0):
+    """Tail of an N x M matrix."""
+    return find_tail(spectrum_of(W), [lambda r: [W]], replicates, nulls, seed)
 
 
 @pytest.fixture(scope="module")
 def planted():
     """A matrix whose 300 eigenvalues are a sample of density x^-2.5."""
-    return spectrum_of(with_eigenvalues(pareto(300, 2.5, 8), 330))
+    return with_eigenvalues(pareto(300, 2.5, 8), 330)
 
 
 def test_without_replicates_the_interval_is_that_of_the_starts_that_fit_as_well(planted):
-    tail, x = find_tail(planted), planted.positive
+    tail, spectrum = tail_of(planted), spectrum_of(planted)
+    x = spectrum.positive
     assert tail.fit == fit_power_law(x)
-    assert (tail.alpha_lo, tail.alpha_hi) == interval(tail.fit, profile(x))
+    assert (tail.alpha_lo, tail.alpha_hi) == interval(tail.fit, profile(x), eigenvalues=True)
     assert tail.hill == hill(x)
     assert tail.evidence is None
-    columns = tail.columns(planted.evals)
+    columns = tail.columns(spectrum.evals)
     assert columns["alpha_lo"] < columns["alpha"] < columns["alpha_hi"]
     assert "p_value" not in columns
 
 
 def test_with_replicates_the_interval_and_the_p_value_are_those_of_the_bootstrap(planted):
-    tail, x = find_tail(planted, 60, 3), planted.positive
-    again = bootstrap(x, fit_power_law(x), 60, 3)
+    tail, spectrum = tail_of(planted, 60, seed=3), spectrum_of(planted)
+    x = spectrum.positive
+    again = bootstrap(x, fit_power_law(x), 60, 3, eigenvalues=True)
     assert (tail.alpha_lo, tail.alpha_hi) == (again.alpha_lo, again.alpha_hi)
-    columns = tail.columns(planted.evals)
+    columns = tail.columns(spectrum.evals)
     assert (columns["p_value"], columns["tail"]) == (again.p_value, tail.evidence.verdict.law)
 
 
 def test_the_evidence_names_the_law_the_fingers_and_the_other_starts(planted):
-    tail, x = find_tail(planted, 60, 0), planted.positive
+    tail, x = tail_of(planted, 60), spectrum_of(planted).positive
     evidence = tail.evidence
     assert evidence.verdict.law == "power law"
     assert evidence.fingers.alphas == find_fingers(x).alphas
@@ -63,7 +71,7 @@ def test_the_evidence_names_the_law_the_fingers_and_the_other_starts(planted):
 def test_a_tail_of_another_law_is_named_or_undecided_and_never_a_power_law():
     rng = np.random.default_rng(0)
     matrices = [with_eigenvalues(np.sort(5 + rng.exponential(1, 300)), 330) for _ in range(5)]
-    found = [find_tail(spectrum_of(W), 40, 0) for W in matrices]
+    found = [tail_of(W, 40) for W in matrices]
     assert all(tail.evidence.verdict.law != "power law" for tail in found)
 
 
@@ -71,8 +79,8 @@ def test_a_rejected_power_law_warns_of_nothing():
     """Eigenvalues in steps, which no power law has: alpha lies below 2 with all of its interval, and means nothing."""
     rng = np.random.default_rng(1)
     evals = np.exp(np.round(rng.exponential(2.5, 400))) * 1.001 ** rng.random(400)
-    spectrum = spectrum_of(with_eigenvalues(np.sort(evals), 420))
-    tail = find_tail(spectrum, 60, 0)
+    W = with_eigenvalues(np.sort(evals), 420)
+    tail, spectrum = tail_of(W, 60), spectrum_of(W)
     assert tail.alpha_hi < 2
     assert tail.evidence.bootstrap.p_value <= 0.05
     assert tail.columns(spectrum.evals)["warning"] == ""
@@ -80,12 +88,37 @@ def test_a_rejected_power_law_warns_of_nothing():
 
 def test_an_operator_has_an_exponent_and_no_interval():
     spectrum = operator_spectrum(gaussian(24, 20, 3, 3), "float64")
-    tail = find_tail(spectrum, 50, 0)
+    tail = find_tail(spectrum, [], 50)
     assert tail.fit is not None
     assert np.isnan([tail.alpha_lo, tail.alpha_hi]).all()
     assert tail.evidence is None
     assert "no interval" in tail.reason
     assert tail.columns(spectrum.evals)["warning"] == ""
+
+
+def test_the_score_is_that_of_the_entries_kurtosis():
+    W = gaussian(200, 120) ** 3  # kurtosis 46
+    tail, spectrum = tail_of(W), spectrum_of(W)
+    expected = tail_score(spectrum, entry_kurtosis(spectrum, [lambda r: [W]]))
+    assert tail.score == expected
+    assert tail.columns(spectrum.evals)["tail_excess"] == expected.excess
+    assert expected.score < tail_score(spectrum, [0.0]).score - 1
+
+
+def test_entries_too_heavy_for_theory_are_scored_by_shuffled_copies_if_there_are_any():
+    W = gaussian(60, 40)
+    W[::7, 3] += 40.0
+    W[5, :] *= 1e3
+    alone, beside = tail_of(W), tail_of(W, nulls=9)
+    assert "shuffled copies" in alone.score.reason
+    assert np.isnan(alone.score.excess)
+    assert beside.score.reason == ""
+    assert 0 < beside.score.p_value <= 1
+
+
+def test_farms_of_noise_is_that_of_its_window_and_of_no_window_missing():
+    assert abs(tail_of(gaussian(400, 300), 20).evidence.farms - 2.69) < 0.05
+    assert np.isnan(tail_of(gaussian(150, 120), 20).evidence.farms)
 
 
 def test_replicates_depend_on_the_seed_and_the_name_and_not_on_the_number_of_jobs():

@@ -82,7 +82,8 @@ def diagnose_layer(
         (0, True)
     """
     crc = crc32(name.encode("utf-8", "surrogateescape"))
-    tail = find_tail(spectrum, wanted.bootstrap, np.random.default_rng([wanted.seed, crc, _RESAMPLING]))
+    draws = np.random.default_rng([wanted.seed, crc, _RESAMPLING])
+    tail = find_tail(spectrum, matrices, wanted.bootstrap, wanted.nulls, draws)
     row = diagnose(spectrum, tail, name=name, kind=kind, dtype=dtype)
     if row.lambda_max == 0:
         return Layer(row, spectrum)

@@ -51,6 +51,8 @@ class Row:
     alpha_hill: float = nan
     alpha_weighted: float = nan
     log_alpha_norm: float = nan
+    tail_excess: float = nan
+    tail_score: float = nan
 
     sigma_mp: float = nan
     bulk_edge: float = nan
@@ -72,9 +74,9 @@ COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Row))
 GROUPS: dict[str, tuple[str, ...]] = {
     "identity": COLUMNS[:10],
     "scale": COLUMNS[10:18],
-    "shape": COLUMNS[18:32],
-    "noise": COLUMNS[32:38],
-    "phase": COLUMNS[38:],
+    "shape": COLUMNS[18:34],
+    "noise": COLUMNS[34:40],
+    "phase": COLUMNS[40:],
 }
 
 DEFINITIONS: dict[str, str] = {
@@ -110,6 +112,8 @@ DEFINITIONS: dict[str, str] = {
     "alpha_hill": "Hill estimate of the exponent from the upper half of the eigenvalues.",
     "alpha_weighted": "alpha-hat: alpha times log10 of the largest eigenvalue.",
     "log_alpha_norm": "log10 of the sum of the eigenvalues to the power alpha.",
+    "tail_excess": "Mean log of the upper half of the eigenvalues over their median, in units of noise's; 1 for noise.",
+    "tail_score": "The same as a distance from noise in its standard deviations; above 1.645 heavier at the 5 % level.",
     "sigma_mp": "Scale of the noise bulk: the square root of its share of the squared norm, 1 for pure noise.",
     "bulk_edge": "Upper edge of the noise bulk, as an eigenvalue of WᵀW.",
     "mp_softrank": "Bulk edge over the largest eigenvalue: about 1 for noise, small where spikes stand far out.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import log10, nan, sqrt
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heavytail.diagnosis.farms import farms
+from heavytail.diagnosis.tail_score import TailScore, entry_kurtosis, shuffled_tail_score, tail_score
+from heavytail.spectra.entries import Blocks, whole
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.alternatives import LEVEL, Verdict, compare_laws
 from heavytail.tails.bootstrap import Bootstrap, bootstrap
@@ -27,6 +30,8 @@ MIN_EVALS = 20
 BAND = (2.0, 6.0)
 """Exponents of well-trained layers (Martin, Peng and Mahoney 2021)."""
 
+_NO_SCORE = TailScore()
+
 Vector = NDArray[np.float64]
 
 
@@ -40,6 +45,8 @@ class Evidence:
         fingers: how alpha depends on the largest eigenvalues.
         starts: the power law fitted from other starts, by name of the rule; a rule without a fit is not there.
         e_tpl: the truncated power law from the density's peak on (Yang et al. 2023); None where it has no fit.
+        farms: Hill's exponent of windows of one aspect ratio (Hu et al. 2025), of the matrix laid with its shorter side
+            as rows; NaN where it holds no window, and for several matrices.
     """
 
     bootstrap: Bootstrap
@@ -47,6 +54,7 @@ class Evidence:
     fingers: Fingers | None
     starts: Mapping[str, PowerLawFit]
     e_tpl: Fit | None
+    farms: float
 
     def as_dict(self) -> dict[str, Any]:
         """Give the evidence as plain values, for JSON."""
@@ -64,6 +72,7 @@ class Evidence:
             },
             "starts": {name: asdict(found) for name, found in self.starts.items()},
             "e_tpl": self.e_tpl and self.e_tpl.as_dict(),
+            "farms": self.farms,
         }
 
 
@@ -78,6 +87,7 @@ class Tail:
             starts that fit as well (see `tails.interval`).
         alpha_hi: upper end.
         hill: Hill's estimate from the upper half; NaN where there is no tail.
+        score: how heavy the upper half is against noise of the same shape; without one where there is no tail.
         profile: the fit from other starts.
         evidence: what replicates and other laws say, where asked for.
     """
@@ -87,6 +97,7 @@ class Tail:
     alpha_lo: float = nan
     alpha_hi: float = nan
     hill: float = nan
+    score: TailScore = _NO_SCORE
     profile: Profile | None = None
     evidence: Evidence | None = None
 
@@ -111,6 +122,8 @@ class Tail:
             "alpha_hill": self.hill,
             "alpha_weighted": found.alpha * log_largest,
             "log_alpha_norm": found.alpha * log_largest + log10(float(((evals / evals[-1]) ** found.alpha).sum())),
+            "tail_excess": self.score.excess,
+            "tail_score": self.score.score,
         }
         if self.evidence is not None:
             columns |= {"p_value": self.evidence.bootstrap.p_value, "tail": self.evidence.verdict.law}
@@ -121,22 +134,31 @@ class Tail:
         return {
             "reason": self.reason,
             "scatter": nan if self.fit is None else scatter(self.fit),
+            "score": asdict(self.score),
             **({} if self.evidence is None else self.evidence.as_dict()),
         }
 
 
-def find_tail(spectrum: Spectrum, replicates: int = 0, seed: int | np.random.Generator = 0) -> Tail:
+def find_tail(
+    spectrum: Spectrum,
+    matrices: Sequence[Blocks],
+    replicates: int = 0,
+    nulls: int = 0,
+    seed: int | np.random.Generator = 0,
+) -> Tail:
     """Find the tail of a spectrum and its power law.
 
     Args:
         spectrum: the row's spectrum.
+        matrices: its matrices, N x M each; none where they are a convolution's frequencies.
         replicates: number of resampled spectra; with 0 there is no evidence but the interval.
-        seed: of the resampling.
+        nulls: number of shuffled copies, for the score of matrices whose entries are too heavy-tailed for theory.
+        seed: of the resampling and the shuffles.
 
     Example:
         >>> from heavytail.spectra.exact import spectrum_of_stack
-        >>> W = np.random.default_rng(0).pareto(1.0, (1, 300, 200)) + 1
-        >>> tail = find_tail(spectrum_of_stack(W, "float64"))
+        >>> W = np.random.default_rng(0).pareto(1.0, (300, 200)) + 1
+        >>> tail = find_tail(spectrum_of_stack(W[None], "float64"), [lambda r: [W]])
         >>> tail.alpha_lo < tail.fit.alpha < tail.alpha_hi
         True
     """
@@ -149,27 +171,44 @@ def find_tail(spectrum: Spectrum, replicates: int = 0, seed: int | np.random.Gen
         return Tail(None, "the largest eigenvalues are equal to within rounding: there is no tail")
     if spectrum.method == "operator":  # equal pairs and neighbouring frequencies: far fewer independent values
         return Tail(best, "alpha has no interval: an operator's eigenvalues come in equal pairs", hill=hill(x))
-    found = profile(x)
+    rng = np.random.default_rng(seed)
+    found, score = profile(x), _score(spectrum, matrices, nulls, rng)
     if not replicates:
-        return Tail(best, "", *interval(best, found), hill(x), found)
-    evidence = _weigh(x, best, replicates, seed)
+        return Tail(best, "", *interval(best, found, eigenvalues=True), hill(x), score, found)
+    evidence = _weigh(x, best, matrices, replicates, rng)
     resampled = evidence.bootstrap
-    return Tail(best, "", resampled.alpha_lo, resampled.alpha_hi, hill(x), found, evidence)
+    return Tail(best, "", resampled.alpha_lo, resampled.alpha_hi, hill(x), score, found, evidence)
 
 
-def _weigh(x: Vector, best: PowerLawFit, replicates: int, seed: int | np.random.Generator) -> Evidence:
-    resampled = bootstrap(x, best, replicates, seed)
+def _score(spectrum: Spectrum, matrices: Sequence[Blocks], nulls: int, rng: np.random.Generator) -> TailScore:
+    """Score the tail by theory, or by shuffled copies where there are some and theory does not reach."""
+    found = tail_score(spectrum, entry_kurtosis(spectrum, matrices))
+    return shuffled_tail_score(spectrum, matrices, nulls, rng) if found.reason and nulls > 1 else found
+
+
+def _weigh(
+    x: Vector, best: PowerLawFit, matrices: Sequence[Blocks], replicates: int, rng: np.random.Generator
+) -> Evidence:
+    resampled = bootstrap(x, best, replicates, rng, eigenvalues=True)
     rules = {"density peak": density_peak, "median": median, "log determinant": log_determinant}
     starts = {name: rule(x) for name, rule in rules.items()}
     fits = {name: fit_power_law(x, xmin=start) for name, start in starts.items() if start == start}
     peak = starts["density peak"]
     return Evidence(
-        resampled,
-        compare_laws(x[x >= best.xmin], xmin=best.xmin, p_value=resampled.p_value),
-        find_fingers(x),
-        {name: found for name, found in fits.items() if found is not None},
-        fit(x[x >= peak], TruncatedPowerLaw, xmin=peak),
+        bootstrap=resampled,
+        verdict=compare_laws(x[x >= best.xmin], xmin=best.xmin, p_value=resampled.p_value),
+        fingers=find_fingers(x),
+        starts={name: found for name, found in fits.items() if found is not None},
+        e_tpl=fit(x[x >= peak], TruncatedPowerLaw, xmin=peak),
+        farms=_farms(matrices),
     )
+
+
+def _farms(matrices: Sequence[Blocks]) -> float:
+    if len(matrices) != 1:
+        return nan
+    found = farms(whole(matrices[0]).T)
+    return found.alpha if found.whole_window else nan
 
 
 def _no_tail(x: Vector, spectrum: Spectrum) -> str:
