@@ -263,9 +263,11 @@ def intervals(case: Case, resampled: int, seed: int) -> list[Interval]:
     """Give the intervals of all ways for one sample."""
     x, rng = sample(case, seed)
     fit, theirs = fit_power_law(x), FIT_AS_WEIGHTWATCHER(x)
-    found = [naive(fit.alpha, fit.sigma), naive(theirs.alpha, theirs.sigma), interval(fit, profile(x)), (inf, -inf)]
+    spectrum = isinstance(case, Eigenvalues)
+    ours = interval(fit, profile(x), eigenvalues=spectrum)
+    found = [naive(fit.alpha, fit.sigma), naive(theirs.alpha, theirs.sigma), ours, (inf, -inf)]
     if seed < resampled:
-        result = bootstrap(x, fit, REPLICATES, rng)
+        result = bootstrap(x, fit, REPLICATES, rng, eigenvalues=spectrum)
         found[-1] = result.alpha_lo, result.alpha_hi
     return found
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,26 +156,29 @@ def table(report, width):
 
 @pytest.fixture(scope="module")
 def reports():
-    """Reports without and with shuffles of rows with long names, long reasons and a failure."""
+    """Reports without and with what is asked for, of rows with long names, long reasons and a failure."""
     rng = np.random.default_rng(0)
     heavy = student(80, 60, seed=1) * rng.lognormal(0, 2, 60)
     bad = gaussian(30, 20)
     bad[0, 0] = np.nan
     names = (f"encoder.layer.{i}.attention.output.dense.weight" for i in range(3))
     model = dict(zip(names, (heavy, gaussian(3000, 40), bad), strict=True)) | {"thin.weight": gaussian(300, 3)}
-    return {nulls: heavytail.analyze(model, nulls=nulls) for nulls in (0, 2)}
+    wanted = {"nothing": {}, "nulls": {"nulls": 2}, "bootstrap": {"bootstrap": 20}}
+    return {name: heavytail.analyze(model, **options) for name, options in wanted.items()}
 
 
-@pytest.mark.parametrize("nulls", [0, 2])
+@pytest.mark.parametrize("asked", ["nothing", "nulls", "bootstrap"])
 @pytest.mark.parametrize("width", [80, 100, 119, 120, 130, 132, 160, 200])
-def test_the_table_fits_its_terminal(reports, width, nulls):
-    lines = table(reports[nulls], width)
+def test_the_table_fits_its_terminal(reports, width, asked):
+    lines = table(reports[asked], width)
     end = next(i for i, line in enumerate(lines) if not line.strip())
     head, body = lines[0], lines[1:end]
     assert all(cell_len(line) <= width for line in lines)
-    assert {"layer", "α ± σ", "spikes", "remark"} <= set(re.split(" {2,}", head.strip()))
-    assert ("traps" in head) == (nulls > 0)
-    assert ("distance" in head) == (nulls > 0 and width >= 119)
+    assert {"layer", "α (95 %)", "spikes", "remark"} <= set(re.split(" {2,}", head.strip()))
+    assert ("traps" in head) == (asked == "nulls")
+    assert ("distance" in head) == (asked == "nulls" and width >= 100)
+    assert (" p " in head) == (asked == "bootstrap")
+    assert (" tail " in head) == (asked == "bootstrap" and width >= 100)
     rows = [line for line in body if not line.startswith(" ")]
     assert len(rows) == 4
     for i in range(3):  # the end of a name tells it from the others
@@ -193,7 +197,38 @@ def test_the_table_fits_its_terminal(reports, width, nulls):
 
 @pytest.mark.parametrize("width", [1, 10, 30, 50])
 def test_the_narrowest_terminal_has_a_table_too(reports, width):
-    assert table(reports[2], width)
+    assert table(reports["nulls"], width)
+    assert table(reports["bootstrap"], width)
+
+
+def test_alpha_comes_with_its_interval_in_the_table_and_in_the_mean(reports):
+    report = reports["nothing"]
+    row, summary = report.rows[0], report.summary
+    lines = table(report, 200)
+    assert f" {row.alpha:.2f} ({row.alpha_lo:.2f}–{row.alpha_hi:.2f}) " in lines[1]
+    mean = f"mean α {summary['alpha']:.2f} ({summary['alpha_lo']:.2f}–{summary['alpha_hi']:.2f}), mean α̂ "
+    assert mean in " ".join(lines)
+    assert not any(line.startswith("tails: ") for line in lines)
+
+
+def test_verdicts_are_counted_below_the_table(reports):
+    report = reports["bootstrap"]
+    rows = [row for row in report.rows if row.tail]
+    counts = {law: sum(row.tail == law for row in rows) for law in {row.tail for row in rows}}
+    (line,) = [line for line in table(report, 200) if line.startswith("tails: ")]
+    listed, rejected = line.removeprefix("tails: ").split("; ")
+    assert {law: int(count) for count, law in (part.split(" ", 1) for part in listed.split(", "))} == counts
+    assert rejected == f"power law rejected (p <= 0.05) in {sum(row.p_value <= 0.05 for row in rows)}"
+
+
+def test_laws_have_short_names_in_the_table(reports):
+    report = reports["bootstrap"]
+    laws = ("truncated power law", "stretched exponential")
+    rows = tuple(replace(row, tail=law) for row, law in zip(report.rows, laws, strict=False))
+    lines = table(replace(report, rows=rows), 200)
+    assert " truncated " in lines[1]
+    assert " stretched " in lines[2]
+    assert "tails: 1 truncated power law, 1 stretched exponential; " in " ".join(lines)
 
 
 def test_one_copy_has_a_distance_and_nothing_to_hold_it_against(here):

@@ -18,6 +18,8 @@ from heavytail.diagnosis.noise import Noise
 from heavytail.diagnosis.row import Row
 from heavytail.errors import visible
 from heavytail.report.model_report import STATUSES, ModelReport
+from heavytail.tails.alternatives import LEVEL, UNDECIDED
+from heavytail.tails.laws import LAWS
 
 if TYPE_CHECKING:
     from heavytail.reproduce import Claim, Outcome
@@ -27,7 +29,10 @@ __all__ = ["human_bytes", "print_claims", "print_estimate", "print_outcome", "pr
 _TITLES = {  # of the columns, in the order in which they are shown
     "kind": "kind",
     "shape": "N × M",
-    "alpha": "α ± σ",
+    "alpha": "α (95 %)",
+    "p_value": "p",
+    "tail": "tail",
+    "tail_excess": "excess",
     "D": "D",
     "alpha_weighted": "α̂",
     "log_norm": "log‖W‖²",
@@ -41,11 +46,15 @@ _TITLES = {  # of the columns, in the order in which they are shown
 }
 _ALWAYS = ("alpha", "num_spikes", "num_traps")
 _BY_ROOM = (  # the others, in the order in which they are given room
-    *("mp_softrank", "shape", "rand_distance", "alpha_weighted", "matrix_rank", "kind"),
+    *("p_value", "tail", "rand_distance"),
+    *("mp_softrank", "shape", "tail_excess", "alpha_weighted", "matrix_rank", "kind"),
     *("stable_rank", "log_norm", "log_spectral_norm", "D"),
 )
-_SHUFFLED = ("num_traps", "rand_distance")
+_ASKED = {"num_traps": "nulls", "rand_distance": "nulls", "p_value": "bootstrap", "tail": "bootstrap"}
+_WORDS = ("kind", "tail")
 _COUNTS = ("num_spikes", "num_traps")
+_LAWS = {law.name: law.name.removesuffix(" power law").removesuffix(" exponential") for law in LAWS}
+_LAWS |= {UNDECIDED: UNDECIDED}  # as the column has them
 _NAME, _REMARK = 28, 24  # characters that name and remark have before another column is given room
 _WIDE = 120  # width from which a remark gives the reason; below it is a word
 _GAP = 2
@@ -66,12 +75,14 @@ def print_report(report: ModelReport, console: Console) -> None:
     console.print(
         f"{summary['parameters']:,} parameters in {summary['ok']} rows; {summary['tail_fits']} tail fits"
         + "".join(
-            f", mean {title} {summary[column]:.3f}"
-            for column, title in _TITLES.items()
+            f", mean {_mean(column, summary)}"
+            for column in _TITLES
             if column not in _COUNTS and column in summary and isfinite(summary[column])
-        ).replace(" ± σ", ""),
+        ),
         highlight=False,
     )
+    if any(row.tail for row in rows):
+        console.print(_tails(rows), highlight=False)
     if report.noise:
         console.print(_noise(summary), highlight=False)
     _print_left_out(report.rows, report.source["notes"], console)
@@ -83,7 +94,7 @@ def _table(rows: Sequence[Row], report: ModelReport, console: Console, *, brief:
     cells = {
         column: [title, *(_cell(row, column, report.noise.get(row.name)) for row in rows)]
         for column, title in _TITLES.items()
-        if column not in _SHUFFLED or report.settings.get("nulls")
+        if column not in _ASKED or report.settings.get(_ASKED[column])
     }
     need = {column: _GAP + _width(texts) for column, texts in cells.items()}
     name, remark = _width(["layer", *names]), _width(["remark", *remarks])
@@ -101,7 +112,7 @@ def _table(rows: Sequence[Row], report: ModelReport, console: Console, *, brief:
     table.add_column("layer", no_wrap=True)
     shown = tuple(column for column in cells if column in columns)
     for column in shown:
-        table.add_column(_TITLES[column], justify="left" if column == "kind" else "right", no_wrap=True)
+        table.add_column(_TITLES[column], justify="left" if column in _WORDS else "right", no_wrap=True)
     table.add_column("remark")
     for i, row in enumerate(rows):
         lines = wrap(remarks[i], max(1, remark + room - name), max_lines=2, placeholder=" …")
@@ -118,6 +129,27 @@ def _width(texts: Iterable[str]) -> int:
 def _end(name: str, width: int) -> str:
     """Shorten a name to its end, which tells it from the others."""
     return name if cell_len(name) <= width else "…" + name[len(name) - width + 1 :]
+
+
+def _mean(column: str, summary: Mapping[str, Any]) -> str:
+    """Write a mean with its title, that of alpha with its interval."""
+    if column != "alpha":
+        return f"{_TITLES[column]} {summary[column]:.3f}"
+    ends = summary.get("alpha_lo", nan), summary.get("alpha_hi", nan)
+    return f"α {_alpha(summary['alpha'], *ends)}"
+
+
+def _alpha(value: float, low: float, high: float) -> str:
+    return f"{value:.2f}" + (f" ({low:.2f}–{high:.2f})" if isfinite(low) else "")
+
+
+def _tails(rows: Iterable[Row]) -> str:
+    """Say in one line which laws the tails follow."""
+    judged = [row for row in rows if row.tail]
+    counts = Counter(row.tail for row in judged)
+    listed = ", ".join(f"{counts[law]} {law}" for law in _LAWS if counts[law])
+    rejected = sum(row.p_value <= LEVEL for row in judged)
+    return f"tails: {listed}; power law rejected (p <= {LEVEL:g}) in {rejected}"
 
 
 def _noise(summary: Mapping[str, Any]) -> str:
@@ -207,11 +239,13 @@ def _cell(row: Row, column: str, noise: Noise | None) -> str:
         return visible(row.kind)
     if column == "shape":
         return _shape(row)
+    if column == "tail":
+        return _LAWS.get(row.tail, row.tail) or "–"
     value = getattr(row, column)
     if not isfinite(value):
         return "–"
     if column == "alpha":
-        return f"{value:.2f} ± {row.sigma:.2f}"
+        return _alpha(value, row.alpha_lo, row.alpha_hi)
     if column == "matrix_rank":
         return f"{value:.0f}" if row.rank_loss == 0 else f"{value:.0f}/{row.num_evals:.0f}"
     if column == "rand_distance":

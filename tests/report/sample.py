@@ -6,7 +6,9 @@ from math import log10, nan, sqrt
 import numpy as np
 
 from heavytail.diagnosis.layer import Wanted, diagnose_layer
+from heavytail.diagnosis.metrics import diagnose
 from heavytail.diagnosis.row import Row
+from heavytail.diagnosis.tail import find_tail
 from heavytail.report.model_report import ModelReport, summarise
 from heavytail.spectra.exact import spectrum_of_stack
 from heavytail.spectra.spectrum import Spectrum
@@ -25,16 +27,20 @@ _PARTS = (
 def spectrum(rng, n=384, alpha=3.0, zeros=0):
     bulk = rng.uniform(0.02, 1.0, n - n // 4 - zeros) ** 2
     tail = rng.pareto(alpha - 1, n // 4) + 1
-    evals = np.sort(np.concatenate([np.zeros(zeros), bulk, tail]))
+    return of(np.sort(np.concatenate([np.zeros(zeros), bulk, tail])), zeros)
+
+
+def of(evals, zeros=0, method="gram"):
+    """The spectrum of a matrix with these eigenvalues."""
     return Spectrum(
-        N=2 * n,
-        M=n,
+        N=2 * evals.size,
+        M=evals.size,
         evals=evals,
         by_matrix=evals[None],
         positive=evals[zeros:],
         floor=1e-12 if zeros else 0.0,
         error=1e-12,
-        method="gram",
+        method=method,
     )
 
 
@@ -177,6 +183,47 @@ def noisy(nulls=3, vectors=True):
         rows,
         {layer.row.name: layer.spectrum for layer in layers},
         "0.1.0",
+        {layer.row.name: layer.tail for layer in layers},
         noise,
-        {layer.row.name: layer.vectors for layer in layers if layer.vectors},
+        vectors={layer.row.name: layer.vectors for layer in layers if layer.vectors},
     )
+
+
+def tails_of(seed=3):
+    """Spectra by name: of a power law, an exponential, one that hangs on its largest, and ones that say little."""
+    rng = np.random.default_rng(seed)
+    straight = np.sort((1 - rng.random(600)) ** -0.5)  # density x^-3
+    tail = (np.arange(0.5, 90) / 90) ** -1.0  # density x^-2 above 1
+    knot = 100 * (np.arange(0.5, 12) / 12) ** -0.2  # a dozen points, density x^-6 above 100
+    return {
+        "straight": of(straight),
+        "bent": of(np.sort(rng.exponential(2.0, 1500))),
+        "knotted": of(np.sort([*tail, *knot])),
+        "short": of(np.sort((1 - rng.random(25)) ** -0.5)),
+        "paired": of(np.repeat(straight[::2], 2), method="operator"),
+        "tiny": of(np.arange(1.0, 9.0)),
+    }
+
+
+def matrix_of(found):
+    """A matrix with the eigenvalues of a spectrum, those reflected at two planes."""
+    n = found.M
+    v = np.ones(n) / sqrt(n)
+    W = np.diag(np.sqrt(found.evals))
+    W -= 2 * np.outer(W @ v, v)
+    W -= 2 * np.outer(v, v @ W)
+    return np.concatenate([W, W]) / sqrt(2)
+
+
+def tailed(replicates=40):
+    """A report of those spectra, their tails found in earnest."""
+    spectra = tails_of()
+    tails = {}
+    for name, found in spectra.items():
+        matrices = [] if found.method == "operator" else [lambda _, found=found: [matrix_of(found)]]
+        tails[name] = find_tail(found, matrices, replicates)
+    rows = tuple(
+        diagnose(spectra[name], tail, name=name, kind="linear", dtype="float64") for name, tail in tails.items()
+    )
+    settings = {"convention": "default", "bootstrap": replicates}
+    return ModelReport({"name": "tailed"}, settings, summarise(rows), rows, spectra, "0.1.0", tails)

@@ -1,13 +1,15 @@
+from dataclasses import replace
 from math import nan
 
 import pytest
+from report import sample
 
 from heavytail.diagnosis.row import Row
 from heavytail.report.attention import SEVERITIES, attention
 
 
 def ok(name="layer", **changes):
-    calm = {"num_evals": 512, "rank_loss": 0, "entropy": 0.9, "alpha": 3.0, "sigma": 0.1, "D": 0.02}
+    calm = {"num_evals": 512, "rank_loss": 0, "entropy": 0.9, "alpha": 3.0, "alpha_lo": 2.8, "alpha_hi": 3.2, "D": 0.02}
     named = {"name": name, "kind": "linear", "dtype": "float32", "status": "ok", "num_pl_spikes": 200}
     return Row(**(named | calm | changes))
 
@@ -17,13 +19,13 @@ def left(status, name="layer", reason=""):
 
 
 def only(*rows):
-    (finding,) = attention(rows)
+    (finding,) = attention(rows, {})
     return finding
 
 
 def test_a_sound_model_has_nothing_to_report():
-    assert attention([ok("a"), ok("b"), left("skipped", reason="a vector")]) == ()
-    assert attention([]) == ()
+    assert attention([ok("a"), ok("b"), left("skipped", reason="a vector")], {}) == ()
+    assert attention([], {}) == ()
 
 
 def test_a_failed_row_is_a_problem_with_its_reason():
@@ -40,23 +42,35 @@ def test_unsupported_weights_are_a_warning():
     assert only(left("unsupported", reason="packed integers")).severity == "warning"
 
 
-def test_an_alpha_is_quoted_with_two_naive_standard_errors():
-    sentence = only(ok(alpha=1.6, sigma=0.06, warning="over-trained")).sentence
-    assert "1.60 ± 0.12" in sentence
-    assert "naive standard errors" in sentence
+def test_an_alpha_is_quoted_with_its_interval():
+    sentence = only(ok(alpha=1.6, alpha_lo=1.41, alpha_hi=1.83, warning="over-trained")).sentence
+    assert sentence.startswith("alpha 1.60 (95 % interval 1.41 to 1.83) lies below 2")
 
 
 def test_an_alpha_without_the_warning_is_not_reported_whatever_its_value():
-    assert attention([ok(alpha=1.9, sigma=0.3), ok(alpha=6.4, sigma=0.6)]) == ()
+    inside = [ok(alpha=1.9, alpha_lo=1.6, alpha_hi=2.3), ok(alpha=6.4, alpha_lo=5.2, alpha_hi=7.7)]
+    assert attention(inside, {}) == ()
 
 
-def test_an_alpha_without_an_error_says_so():
-    assert "without a standard error" in only(ok(alpha=1.6, sigma=nan, warning="over-trained")).sentence
+def test_an_alpha_without_an_interval_says_so():
+    assert "without an interval" in only(ok(alpha=1.6, alpha_lo=nan, warning="over-trained")).sentence
+
+
+def test_an_interval_wider_than_the_band_allows_no_statement_about_training():
+    finding = only(ok(alpha=4.0, alpha_lo=1.54, alpha_hi=9.0))
+    assert finding.severity == "note"
+    assert finding.sentence.startswith("alpha could be anything from 1.5 to 9.0: ")
+    assert attention([ok(alpha_lo=1.9, alpha_hi=5.8)], {}) == ()
+
+
+def test_a_wide_interval_beyond_the_band_is_a_warning_and_no_more():
+    finding = only(ok(alpha=9.0, alpha_lo=6.5, alpha_hi=14.0, warning="under-trained"))
+    assert "lies above 6" in finding.sentence
 
 
 def test_a_large_rank_loss_is_reported_and_a_small_one_is_not():
     assert "128 of 512 singular values (25%)" in only(ok(rank_loss=128)).sentence
-    assert attention([ok(rank_loss=5)]) == ()
+    assert attention([ok(rank_loss=5)], {}) == ()
 
 
 def test_a_very_low_entropy_is_reported():
@@ -74,17 +88,58 @@ def test_a_missing_tail_is_reported_with_its_reason():
         ({"D": 0.05}, False),
         ({"D": 0.2, "num_pl_spikes": 20}, False),
         ({"D": 0.2, "p_value": 0.4}, False),
-        ({"p_value": 0.01}, True),
     ],
 )
 def test_a_poor_fit_is_reported_only_when_chance_does_not_explain_it(changes, reported):
-    assert bool(attention([ok(**changes)])) is reported
+    assert bool(attention([ok(**changes)], {})) is reported
+
+
+def test_a_rejected_power_law_leaves_a_description_at_most():
+    finding = only(ok(alpha=3.1, p_value=0.012))
+    assert finding.severity == "note"
+    assert finding.sentence == "the power law is rejected (p = 0.012): alpha 3.10 is a description at most"
+    assert attention([ok(p_value=0.051)], {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("law", "words"),
+    [
+        ("lognormal", "its tail is a lognormal rather than a power law"),
+        ("exponential", "its tail is an exponential rather than a power law"),
+    ],
+)
+def test_a_tail_of_another_law_is_a_note(law, words):
+    assert only(ok(tail=law, p_value=0.3)).sentence == words
+
+
+@pytest.mark.parametrize("law", ["power law", "undecided", ""])
+def test_a_power_law_and_an_open_verdict_are_none(law):
+    assert attention([ok(tail=law)], {}) == ()
+
+
+def test_an_alpha_that_hangs_on_the_largest_eigenvalue_is_a_note():
+    report = sample.tailed(1)
+    said = [f for f in attention(report.rows, report.tails) if "hangs" in f.sentence]
+    alpha, clipped = (report.tails["knotted"].evidence.fingers.alphas[k] for k in (0, 1))
+    (finding,) = said
+    assert (finding.severity, finding.name) == ("note", "knotted")
+    assert finding.sentence.startswith(f"alpha falls from {alpha:.2f} to {clipped:.2f} without the largest eigenvalue,")
+
+
+def test_several_fingers_are_counted_and_a_fall_within_the_error_is_none():
+    tail = sample.tailed(1).tails["knotted"]
+    fingers = tail.evidence.fingers
+    three = replace(tail, evidence=replace(tail.evidence, fingers=replace(fingers, count=3)))
+    (finding,) = attention([ok("a")], {"a": three})
+    assert "without the 3 largest eigenvalues" in finding.sentence
+    unsure = replace(fingers, fit=replace(fingers.fit, sigma=10.0))
+    assert attention([ok("a")], {"a": replace(tail, evidence=replace(tail.evidence, fingers=unsure))}) == ()
 
 
 def test_traps_are_a_note():
     assert only(ok(num_traps=3)).sentence.startswith("3 traps: ")
     assert only(ok(num_traps=1)).sentence.startswith("1 trap: a single entry, row or column")
-    assert attention([ok(num_traps=0)]) == attention([ok(num_traps=nan)]) == ()
+    assert attention([ok(num_traps=0)], {}) == attention([ok(num_traps=nan)], {}) == ()
 
 
 def test_a_bulk_without_spikes_is_a_note_and_no_bulk_is_none():
@@ -93,8 +148,8 @@ def test_a_bulk_without_spikes_is_a_note_and_no_bulk_is_none():
         "note",
         "its spectrum shows nothing beyond noise: untrained, or reset?",
     )
-    assert attention([ok(num_spikes=4), ok(num_spikes=nan)]) == ()
-    assert attention([left("failed")])[0].severity == "problem"
+    assert attention([ok(num_spikes=4), ok(num_spikes=nan)], {}) == ()
+    assert attention([left("failed")], {})[0].severity == "problem"
 
 
 def test_a_missing_tail_is_not_blamed_on_a_missing_bulk():
@@ -103,7 +158,7 @@ def test_a_missing_tail_is_not_blamed_on_a_missing_bulk():
 
 
 def test_many_rows_of_one_finding_are_grouped_with_the_strongest_first():
-    finding = only(*(ok(f"l{i}", alpha=7.0 + i, sigma=0.2, warning="under-trained") for i in range(12)))
+    finding = only(*(ok(f"l{i}", alpha=7.0 + i, warning="under-trained") for i in range(12)))
     assert finding.sentence.startswith("12 layers:")
     assert finding.name == "l11"
     assert [member.name for member in finding.members] == [f"l{i}" for i in range(11, -1, -1)]
@@ -111,9 +166,9 @@ def test_many_rows_of_one_finding_are_grouped_with_the_strongest_first():
 
 def test_findings_come_in_the_order_of_severity():
     rows = [ok("n", entropy=0.1), ok("w", rank_loss=400), left("unsupported", "u"), left("failed", "p")]
-    ranks = [SEVERITIES.index(finding.severity) for finding in attention(rows)]
+    ranks = [SEVERITIES.index(finding.severity) for finding in attention(rows, {})]
     assert ranks == sorted(ranks)
-    assert attention(rows)[0].name == "p"
+    assert attention(rows, {})[0].name == "p"
 
 
 def test_a_row_that_is_not_ok_has_only_its_status_reported():

@@ -290,8 +290,144 @@ def noisy(tmp_path_factory):
 
 def drawn(page, kind):
     """Count what is drawn of a kind in density and histogram; the CCDF between them has none of it."""
-    charts = page.find_elements("css selector", "#panel figure svg")
+    charts = page.find_elements("css selector", "#panel figure svg")[:3]
     return [len(chart.find_elements("css selector", f".{kind}")) for chart in charts]
+
+
+@pytest.fixture(scope="module")
+def tailed(tmp_path_factory):
+    """Pages by whether there is evidence."""
+    folder = tmp_path_factory.mktemp("tailed")
+    for replicates in (0, 40):
+        (folder / f"{replicates}.html").write_text(render(sample.tailed(replicates)), encoding="utf-8")
+    return {bool(replicates): (folder / f"{replicates}.html").as_uri() for replicates in (0, 40)}
+
+
+def test_the_headline_has_the_interval(driver, tailed):
+    row = sample.tailed(0).rows[0]
+    for page in _visit(driver, f"{tailed[False]}#layer=straight"):
+        assert opens(page, "straight")
+        said = one(page, "#panel .alpha").text
+        assert f"= {row.alpha:.2f} ({row.alpha_lo:.2f} to {row.alpha_hi:.2f})" in said
+        assert "95 % interval" in said
+        page.execute_script("location.hash = '#layer=paired'")
+        assert opens(page, "paired")
+        said = one(page, "#panel .alpha").text
+        assert f"= {sample.tailed(0).rows[4].alpha:.2f} " in said
+        assert "interval" not in said
+        assert page.find_elements("css selector", "#panel .fan") == []
+
+
+def test_bars_against_depth_are_intervals(driver, tailed):
+    report = sample.tailed(0)
+    script = (
+        "return [...document.querySelectorAll('#depth line.bar')]"
+        ".map(bar => Number(bar.getAttribute('y1')) - Number(bar.getAttribute('y2')))"
+    )
+    for page in _visit(driver, tailed[False]):
+        lengths = page.execute_script(script)
+        widths = [row.alpha_hi - row.alpha_lo for row in report.rows if row.alpha_lo > 0]
+        assert [length / lengths[0] for length in lengths] == pytest.approx([w / widths[0] for w in widths], rel=0.05)
+
+
+def test_a_fan_of_power_laws_shows_the_interval(driver, tailed):
+    """Its far corners, as exponents, are the ends of the interval."""
+    row = sample.tailed(0).rows[0]
+    script = (
+        "const i = data.columns.name.indexOf('straight'); const fit = fitOf((column) => data.columns[column][i]);"
+        "const corners = document.querySelectorAll('#panel figure svg')[1].querySelector('path.fan')"
+        ".getAttribute('d').match(/[0-9.-]+,[0-9.-]+/g).map(text => text.split(',').map(Number));"
+        "const line = document.querySelectorAll('#panel figure svg')[1].querySelector('line.fit');"
+        "const [x1, y1, x2, y2] = ['x1', 'y1', 'x2', 'y2'].map(name => Number(line.getAttribute(name)));"
+        "const steep = (to) => 1 + (fit.alpha - 1) * (to[1] - y1) / (y2 - y1);"
+        "return [steep(corners[1]), steep(corners[2]), corners[0][0] - x1, corners[1][0] - x2]"
+    )
+    for page in _visit(driver, f"{tailed[False]}#layer=straight"):
+        assert opens(page, "straight")
+        low, high, start, end = page.execute_script(script)
+        assert (low, high) == pytest.approx((row.alpha_lo, row.alpha_hi), abs=0.01)
+        assert (start, end) == pytest.approx((0, 0), abs=0.1)
+
+
+def test_the_stability_of_alpha_is_drawn_with_the_chosen_start_and_those_as_good(driver, tailed):
+    for evidence in (False, True):
+        for page in _visit(driver, f"{tailed[evidence]}#layer=straight"):
+            assert opens(page, "straight")
+            profile = page.execute_script("return data.tails[data.columns.name.indexOf('straight')].profile")
+            figure = next(f for f in page.find_elements("css selector", "#panel figure") if "Stability" in f.text)
+            for chart in figure.find_elements("css selector", "svg"):
+                assert len(chart.find_elements("css selector", ".dot")) == len(profile["n"])
+                assert len(chart.find_elements("css selector", ".dot.tail")) == sum(profile["good"])
+                assert len(chart.find_elements("css selector", ".ring")) == 1
+
+
+def test_rival_laws_are_drawn_and_switched_off_one_by_one(driver, tailed):
+    for page in _visit(driver, f"{tailed[True]}#layer=bent"):
+        assert opens(page, "bent")
+        buttons = page.find_elements("css selector", "#panel [aria-label='Other laws'] button")
+        assert len(buttons) == len(page.find_elements("css selector", "#panel path.rival")) == 4
+        buttons[0].click()
+        assert buttons[0].get_attribute("aria-pressed") == "false"
+        assert len(page.find_elements("css selector", "#panel path.rival")) == 3
+        buttons[0].click()
+        assert len(page.find_elements("css selector", "#panel path.rival")) == 4
+    for page in _visit(driver, f"{tailed[False]}#layer=bent"):
+        assert opens(page, "bent")
+        assert page.find_elements("css selector", "#panel path.rival") == []
+
+
+def test_the_verdict_its_laws_and_fingers_are_put_in_words(driver, tailed):
+    report = sample.tailed()
+    for page in _visit(driver, tailed[True]):
+        for row in report.rows[:4]:
+            page.execute_script("location.hash = arguments[0]", f"#layer={row.name}")
+            assert opens(page, row.name)
+            found = "Undecided: " if row.tail == "undecided" else f"A {row.tail}: "
+            assert one(page, "#panel .evidence p:nth-child(2)").text.startswith(
+                found + report.tails[row.name].evidence.verdict.reason
+            )
+            assert ("description at most" in one(page, "#panel .evidence").text) == (row.p_value <= 0.05)
+            assert len(texts(page, "#panel .laws tbody tr")) == 5
+            assert "density peak" in texts(page, "#panel .starts tbody th")
+        page.execute_script("location.hash = '#layer=knotted'")
+        assert opens(page, "knotted")
+        first, second = report.tails["knotted"].evidence.fingers.alphas[:2]
+        assert f"α falls from {first:.2f} to {second:.2f} without the largest eigenvalue." in one(page, "#panel").text
+
+
+def test_how_heavy_a_tail_is_against_noise_is_put_in_words(driver, noisy):
+    report = sample.noisy(nulls=0, vectors=False)
+    for page in _visit(driver, noisy):
+        for name, words in {"pure": "No heavier than noise", "spiked": "Heavier than noise"}.items():
+            page.execute_script("location.hash = arguments[0]", f"#layer={name}")
+            assert opens(page, name)
+            score = report.tails[name].score
+            said = one(page, "#panel .evidence p").text
+            assert said.startswith(f"{words} of this shape")
+            assert f"{score.excess:.2f} times that of noise" in said
+            assert f"interval {score.excess_lo:.2f} to {score.excess_hi:.2f}" in said
+
+
+def test_tails_are_columns_that_sort_and_a_filter(driver, tailed):
+    for page in _visit(driver, tailed[True]):
+        assert {"p_value", "tail", "alpha_lo", "alpha_hi"} <= set(texts(page, "thead tr:last-child th"))
+        one(page, "th[data-column=p_value] button").click()
+        values = [float(text) for text in column(page, "p_value") if text != "–"]
+        assert values == sorted(values)
+        page.execute_script(
+            "const t = document.getElementById('tail'); t.value = 'power law'; t.dispatchEvent(new Event('change'))"
+        )
+        assert set(column(page, "tail")) == {"power law"}
+    for page in _visit(driver, tailed[False]):
+        assert not one(page, "#tail").is_displayed()
+
+
+def test_nothing_of_the_tail_sticks_out_of_the_panel(width, driver, tailed):
+    for page in _visit(driver, f"{tailed[True]}#layer=bent"):
+        assert opens(page, "bent")
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        panel = "const panel = document.getElementById('panel'); return panel.scrollWidth - panel.clientWidth"
+        assert page.execute_script(panel) <= 0
 
 
 def test_law_edge_spikes_and_shuffled_copies_are_drawn(driver, noisy):

@@ -8,6 +8,7 @@ import pytest
 from report import sample
 
 from heavytail.diagnosis.row import COLUMNS, Row
+from heavytail.report.model_report import summarise
 from heavytail.report.page import render
 
 
@@ -153,6 +154,26 @@ def test_bulks_spikes_and_traps_are_counted_at_the_head(text):
     assert "noise bulk</span>" not in text
 
 
+def test_the_mean_alpha_has_its_interval():
+    report = sample.tailed(0)
+    rows = tuple(row for row in report.rows if row.name != "paired")
+    summary = summarise(rows)
+    report = replace(report, rows=rows, summary=summary)
+    assert f">{summary['alpha_lo']:.2f} to {summary['alpha_hi']:.2f}<br>median" in render(report)
+    assert "<br>median" not in render(replace(report, summary={}))
+    assert "<br>median" not in render(sample.tailed(0))  # one of the exponents has no interval
+
+
+def test_verdicts_are_counted_at_the_head():
+    report = sample.tailed()
+    page, verdicts = render(report), [row.tail for row in report.rows if row.tail]
+    assert f"<b>{verdicts.count('power law')}</b> of 4 tails are power laws" in page
+    assert f"<b>{verdicts.count('undecided')}</b> undecided" in page
+    rejected = sum(row.p_value <= 0.05 for row in report.rows)
+    assert f"<b>{rejected}</b> where the power law is rejected (p ≤ 0.05)" in page
+    assert "undecided</span>" not in render(sample.tailed(0))
+
+
 def test_traps_are_not_counted_where_nothing_was_shuffled():
     page = render(sample.noisy(nulls=0, vectors=False))
     assert "</b> spikes beyond it" in page
@@ -181,6 +202,15 @@ def test_noise_and_shuffles_of_a_layer_take_less_than_two_kb():
     report = sample.noisy(vectors=False)
     bare = replace(report, noise={})
     assert len(render(report).encode()) - len(render(bare).encode()) < 2000 * len(report.rows)
+
+
+@pytest.mark.parametrize(("replicates", "most"), [(0, 600), (5, 1700)])
+def test_the_tail_of_a_layer_takes_little(replicates, most):
+    report = sample.tailed(replicates)
+    long = [name for name, tail in report.tails.items() if tail.profile is not None]
+    bare = len(render(replace(report, tails={})).encode())
+    findings = 200 * len(long)
+    assert len(render(report).encode()) - bare < most * len(long) + findings
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def farms(matrix: ArrayLike) -> Farms:
         W = W[:, max(0, 2 * W.shape[1] - wanted) :]
     columns = min(wanted, W.shape[1])
     windows = sliding_window_view(W, (rows, columns))
-    windows = windows[_starts(windows.shape[0])][:, _starts(windows.shape[1])].reshape(-1, rows, columns)
+    windows = windows[np.ix_(_starts(windows.shape[0]), _starts(windows.shape[1]))].reshape(-1, rows, columns)
     evals = np.sort(_by_gram(windows), axis=None)
     if evals[evals.size // 2] < _GRAM * evals[-1]:
         evals = np.sort(np.linalg.svd(windows.astype(np.float64), compute_uv=False) ** 2, axis=None)

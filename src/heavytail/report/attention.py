@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf, isfinite, isnan, sqrt
 
 from heavytail.diagnosis.row import Row
+from heavytail.diagnosis.tail import BAND, Tail
+from heavytail.tails.alternatives import LEVEL, UNDECIDED
+from heavytail.tails.laws import PowerLaw
 
 __all__ = ["SEVERITIES", "Finding", "attention"]
 
@@ -17,7 +20,8 @@ _RANK_LOSS = 0.1
 _ENTROPY = 0.4
 _DISTANCE = 0.1
 _KS_1_PERCENT = 1.63
-_REJECTED = 0.05
+_WIDEST = BAND[1] - BAND[0]
+_SURE = 1.0  # standard errors that alpha of a power law falls by in 1 % of samples, as its largest points are left out
 _WHOLE = 0.03
 
 
@@ -48,17 +52,18 @@ class _Check:
     strength: Callable[[Row], float] = lambda row: 0.0
 
 
-def attention(rows: Iterable[Row]) -> tuple[Finding, ...]:
+def attention(rows: Iterable[Row], tails: Mapping[str, Tail]) -> tuple[Finding, ...]:
     """Find what needs attention, the severest first, rows of one kind of finding grouped when they are many.
 
     Args:
         rows: the rows of a report, in the order of the source.
+        tails: their tails by the row's name, for what a few eigenvalues decide; rows without are judged all the same.
 
     Returns:
         The findings; none if there is nothing to look at.
     """
     rows = tuple(rows)
-    findings = [finding for check in _CHECKS for finding in _apply(check, rows)]
+    findings = [finding for check in (*_CHECKS, _fingers(tails)) for finding in _apply(check, rows)]
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
@@ -85,10 +90,10 @@ def _unsupported(row: Row) -> str | None:
 
 
 def _interval(row: Row) -> str:
-    if isnan(row.sigma):
-        return f"alpha {_number(row.alpha)} (without a standard error)"
-    decimals = 2 if row.alpha < 100 else 0
-    return f"alpha {row.alpha:.{decimals}f} ± {2 * row.sigma:.{decimals}f} (two naive standard errors)"
+    if isnan(row.alpha_lo):
+        return f"alpha {_number(row.alpha)} (without an interval)"
+    low, high = _number(row.alpha_lo), _number(row.alpha_hi)
+    return f"alpha {_number(row.alpha)} (95 % interval {low} to {high})"
 
 
 def _over_trained(row: Row) -> str | None:
@@ -131,16 +136,54 @@ def _no_tail(row: Row) -> str | None:
 
 
 def _poor_fit(row: Row) -> str | None:
-    if row.status != "ok" or isnan(row.alpha):
+    if row.status != "ok" or isnan(row.alpha) or isfinite(row.p_value):
         return None
-    if isfinite(row.p_value):
-        if row.p_value > _REJECTED:
-            return None
-        return f"the power law is rejected (p = {row.p_value:.2g}): alpha {_number(row.alpha)} is a description at most"
     chance = _KS_1_PERCENT / sqrt(row.num_pl_spikes) if row.num_pl_spikes > 0 else inf
     if isnan(row.D) or max(_DISTANCE, chance) >= row.D:
         return None
     return f"the power law fits poorly (D = {row.D:.2f}): read alpha {_number(row.alpha)} with care"
+
+
+def _rejected(row: Row) -> str | None:
+    if row.status != "ok" or not row.p_value <= LEVEL:
+        return None
+    return f"the power law is rejected (p = {row.p_value:.2g}): alpha {_number(row.alpha)} is a description at most"
+
+
+def _other_law(row: Row) -> str | None:
+    if row.status != "ok" or row.tail in ("", UNDECIDED, PowerLaw.name):
+        return None
+    return f"its tail is {'an' if row.tail[0] in 'aeiou' else 'a'} {row.tail} rather than a power law"
+
+
+def _too_wide(row: Row) -> str | None:
+    if row.status != "ok" or row.warning or not row.alpha_hi - row.alpha_lo > _WIDEST:
+        return None
+    return (
+        f"alpha could be anything from {row.alpha_lo:.1f} to {row.alpha_hi:.1f}: "
+        "too wide a range for a statement about training"
+    )
+
+
+def _fingers(tails: Mapping[str, Tail]) -> _Check:
+    """Make the rule on exponents that a few eigenvalues decide."""
+    known = {name: tail.evidence.fingers for name, tail in tails.items() if tail.evidence is not None}
+    falls = {name: found for name, found in known.items() if found is not None and found.count and found.fall > _SURE}
+
+    def one(row: Row) -> str | None:
+        found = falls.get(row.name)
+        if row.status != "ok" or found is None:
+            return None
+        largest = "largest eigenvalue" if found.count == 1 else f"{found.count} largest eigenvalues"
+        before, after = _number(found.fit.alpha), _number(found.clipped.alpha)
+        return f"alpha falls from {before} to {after} without the {largest}, on which it hangs"
+
+    return _Check(
+        "note",
+        one,
+        "alpha hangs on a few of the largest eigenvalues and falls by more than 1 without them",
+        lambda row: falls[row.name].fall if row.name in falls else -inf,
+    )
 
 
 def _traps(row: Row) -> str | None:
@@ -191,6 +234,20 @@ _CHECKS = (
         _poor_fit,
         "the power law fits the tail poorly; read alpha with care",
         lambda row: row.D if isfinite(row.D) else -inf,
+    ),
+    _Check(
+        "note",
+        _rejected,
+        f"the power law is rejected (p ≤ {LEVEL:g}), and alpha is a description at most",
+        lambda row: -row.p_value if isfinite(row.p_value) else -inf,
+    ),
+    _Check("note", _other_law, "the tail follows another law rather than a power law"),
+    _Check(
+        "note",
+        _too_wide,
+        f"the interval of alpha is wider than the band from {BAND[0]:g} to {BAND[1]:g}, "
+        "too wide for a statement about training",
+        lambda row: row.alpha_hi - row.alpha_lo if isfinite(row.alpha_lo) else -inf,
     ),
     _Check(
         "note",

@@ -18,6 +18,7 @@ from heavytail.diagnosis.shuffles import Shuffles, Trap
 from heavytail.diagnosis.vectors import MEASURES, Localisation
 from heavytail.report.attention import Finding
 from heavytail.report.curves import ccdf, linear_histogram, log_counts, log_histogram, significant, thinned
+from heavytail.report.tail_payload import tail_payload
 from heavytail.rmt.noise_bulk import NoiseBulk
 from heavytail.spectra.spectrum import Spectrum
 
@@ -56,13 +57,14 @@ def payload(report: ModelReport, rows: Sequence[Row], findings: Iterable[Finding
         findings: what needs attention among the rows.
 
     Returns:
-        Columns by name (those without any value are null); curves, noise, vectors and findings by row; groups,
+        Columns by name (those without any value are null); curves, tails, noise, vectors and findings by row; groups,
         definitions and measures.
     """
     return {
         "count": len(rows),
         "columns": {name: _column(name, rows) for name in COLUMNS},
         "curves": [_curves(report.spectra.get(row.name), report.noise.get(row.name)) for row in report.rows],
+        "tails": [tail_payload(report.tails.get(row.name)) for row in report.rows],
         "noise": [_noise(report.noise.get(row.name), report.spectra.get(row.name)) for row in report.rows],
         "vectors": [_vectors(report.vectors.get(row.name, ())) for row in report.rows],
         "findings": _by_row(rows, findings),

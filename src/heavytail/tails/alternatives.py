@@ -241,10 +241,10 @@ def _judge(fits: dict[str, Fit], comparisons: tuple[Comparison, ...], p_value: f
     straight, light = PowerLaw.name, Exponential.name
     bend = min((c for c in comparisons if c.test == "border"), key=lambda c: c.p_value)
     if _LOOKS * bend.p_value > LEVEL:
-        if not any(c.winner not in (None, light) and light in (c.first, c.second) for c in comparisons):
-            return UNDECIDED, "neither the power law nor the exponential is rejected"
         if p_value <= LEVEL:
             return UNDECIDED, f"the power law does not fit (p = {p_value:.2g}), and no rival fits better"
+        if not any(c.winner not in (None, light) and light in (c.first, c.second) for c in comparisons):
+            return UNDECIDED, "neither the power law nor the exponential is rejected"
         return straight, f"no law that bends down fits better (least p = {bend.p_value:.2g})"
     beaten = f"the power law is rejected against the {bend.first} (p = {bend.p_value:.2g})"
     rivals = [name for name in fits if name != straight]

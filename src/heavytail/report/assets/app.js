@@ -11,13 +11,13 @@ const isMatrix = (row) => value("status", row) !== "skipped";
 const matrices = all.filter(isMatrix);
 const rowOf = new Map(all.map((row) => [link(row), row]).reverse());
 
-const filter = { text: "", kind: "", status: "matrices" };
+const filter = { text: "", kind: "", tail: "", status: "matrices" };
 const order = ["identity", "shape", "scale", "noise", "phase"].filter((group) => group in data.groups);
 const groups = Object.fromEntries([...order, ...Object.keys(data.groups)].map((group) => [group, data.groups[group]]));
 const columns = { key: true, groups: new Set(), empty: false };
 const KEY = new Set(["name", "kind", "status", "N", "M", "log_norm", "log_spectral_norm", "stable_rank",
-  "rank_loss", "entropy", "alpha", "sigma", "D", "num_pl_spikes", "warning", "alpha_weighted", "num_spikes",
-  "num_traps", "phase"]);
+  "rank_loss", "entropy", "alpha", "alpha_lo", "alpha_hi", "D", "num_pl_spikes", "p_value", "tail", "warning",
+  "alpha_weighted", "tail_excess", "tail_score", "num_spikes", "num_traps", "phase"]);
 const current = { row: null };
 
 const table = createTable(byId("scroller"), {
@@ -42,9 +42,10 @@ const STATUSES = {
 function applyFilter() {
   const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);
   const named = (row) => words.every((word) => value("name", row).toLowerCase().includes(word));
-  const ofKind = (row) => !filter.kind || value("kind", row) === filter.kind;
+  const chosen = (column) => (row) => !filter[column] || value(column, row) === filter[column];
+  const [ofKind, ofTail] = [chosen("kind"), chosen("tail")];
   const [, ofStatus] = STATUSES[filter.status];
-  const view = all.filter((row) => ofStatus(row) && ofKind(row) && named(row));
+  const view = all.filter((row) => ofStatus(row) && ofKind(row) && ofTail(row) && named(row));
   table.setView(view);
   const part = view.length < data.count ? `${grouped(view.length)} of ` : "";
   byId("shown").textContent = `${part}${grouped(data.count)} rows`;
@@ -66,12 +67,19 @@ function chip(host, type, name, content, checked, onChange) {
   return input;
 }
 
-function buildControls() {
+/* Offer the texts of a column, the most frequent first. */
+function choice(column) {
   const often = new Map();
-  matrices.forEach((row) => often.set(value("kind", row), (often.get(value("kind", row)) || 0) + 1));
-  const kinds = [...often.keys()].filter(Boolean).sort((a, b) => often.get(b) - often.get(a) || (a < b ? -1 : 1));
-  byId("kind").append(...kinds.map((kind) => make("option", { value: kind }, kind)));
-  byId("kind").addEventListener("change", (event) => { filter.kind = event.target.value; applyFilter(); });
+  matrices.forEach((row) => often.set(value(column, row), (often.get(value(column, row)) || 0) + 1));
+  const known = [...often.keys()].filter(Boolean).sort((a, b) => often.get(b) - often.get(a) || (a < b ? -1 : 1));
+  byId(column).append(...known.map((text) => make("option", { value: text }, text)));
+  byId(column).addEventListener("change", (event) => { filter[column] = event.target.value; applyFilter(); });
+  return known;
+}
+
+function buildControls() {
+  const kinds = choice("kind");
+  byId("tail").hidden = choice("tail").length < 2;
   byId("search").addEventListener("input", (event) => { filter.text = event.target.value; applyFilter(); });
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   for (const [name, [text, holds]] of Object.entries(STATUSES)) {
@@ -111,7 +119,7 @@ let kindOf = null;
 function label(metric, row) {
   const number = value(metric, row);
   const said = number === null ? `no ${metric}${value("reason", row) ? ": " + value("reason", row) : ""}`
-    : `${metric} ${metric === "alpha" ? withError(number, value("sigma", row)) : show(metric, number)}`;
+    : `${metric} ${metric === "alpha" ? withInterval(number, value("alpha_lo", row), value("alpha_hi", row)) : show(metric, number)}`;
   return `${value("name", row)}\n${said}`;
 }
 
@@ -122,8 +130,8 @@ function drawDepthChart() {
   });
   byId("band").hidden = metric !== "alpha";
   byId("depth-caption").textContent = [data.definitions[metric],
-    metric === "alpha" ? "Bars are ± 2 naive standard errors. Noise lies in the band too: 98 % of Gaussian matrices of 64 × 64, " +
-      "38 % of 256 × 256, 3 % of 1024 × 1024." : "",
+    metric === "alpha" ? "Bars are 95 % intervals, the choice of the tail's start included. Noise lies in the band too: " +
+      "98 % of Gaussian matrices of 64 × 64, 38 % of 256 × 256, 3 % of 1024 × 1024." : "",
     "An arrow at the edge is a value beyond the axis; a cross at the foot is a layer without a value."].join(" ");
   document.querySelectorAll("#figures button").forEach((button) =>
     button.setAttribute("aria-pressed", button.dataset.metric === metric));

@@ -4,7 +4,7 @@ const SYMBOLS = {
   alpha: "α", alpha_weighted: "α̂ = α log₁₀ λmax", alpha_hill: "α (Hill)", log_alpha_norm: "log₁₀ Σ λ^α",
   log_norm: "log₁₀ ‖W‖²", log_spectral_norm: "log₁₀ λmax", stable_rank: "stable rank",
 };
-const METRICS = ["alpha", "alpha_weighted", "alpha_hill", "log_alpha_norm", "log_norm", "log_spectral_norm",
+const METRICS = ["alpha", "alpha_weighted", "alpha_hill", "log_alpha_norm", "tail_excess", "tail_score", "log_norm", "log_spectral_norm",
   "stable_rank", "matrix_rank", "rank_loss", "entropy", "D", "num_pl_spikes", "xmin", "lambda_max", "p_value",
   "mp_softrank", "num_spikes", "num_traps", "rand_distance", "sigma_mp", "bulk_edge"];
 const WILD = new Set(["alpha", "alpha_weighted", "alpha_hill", "log_alpha_norm"]);
@@ -50,9 +50,9 @@ function drawDepth(host, metric, { rows, kinds, value, label, matched, selected,
   const places = rows.map((row, i) =>
     ({ row, number: numbers[i], x: chart.x(i + 1), ...standing(numbers[i], chart, y.clipped) }));
   for (const place of places) {
-    const sigma = metric === "alpha" ? value("sigma", place.row) : null;
+    const ends = metric === "alpha" ? [value("alpha_lo", place.row), value("alpha_hi", place.row)] : [null];
     const faint = !matched.has(place.row);
-    drawPlace(chart, place, { sigma, kind: kinds.get(place.row), radius, faint, least: y.domain[0] });
+    drawPlace(chart, place, { ends, kind: kinds.get(place.row), radius, faint, least: y.domain[0] });
   }
   followPointer(chart, places, { ring: radius + 4, selected, open, label: (row) => label(metric, row) });
 }
@@ -67,7 +67,7 @@ function standing(number, chart, clipped) {
 
 const FORMS = { absent: "M-3,-3L3,3M-3,3L3,-3", above: "M0,9V0M-4,4L0,0L4,4", below: "M0,-9V0M-4,-4L0,0L4,-4" };
 
-function drawPlace({ plot, y }, { number, form, ...at }, { sigma, kind, radius, faint, least }) {
+function drawPlace({ plot, y }, { form, ...at }, { ends, kind, radius, faint, least }) {
   const place = { transform: `translate(${at.x.toFixed(1)},${at.y.toFixed(1)})` };
   const dim = faint ? " faint" : "";
   if (form !== "mark") {
@@ -75,10 +75,9 @@ function drawPlace({ plot, y }, { number, form, ...at }, { sigma, kind, radius, 
     plot.append(shape("path", { ...place, d: FORMS[form], class: hue + dim }));
     return;
   }
-  if (sigma !== null) {
-    const end = (value) => y(Math.max(value, least / 2)).toFixed(1);
-    plot.append(shape("line", { x1: at.x, x2: at.x, y1: end(number - 2 * sigma), y2: end(number + 2 * sigma),
-      class: `bar hue${kind % 7}${dim}` }));
+  if (ends[0] !== null) {
+    const [low, high] = ends.map((value) => y(Math.max(value, least / 2)).toFixed(1));
+    plot.append(shape("line", { x1: at.x, x2: at.x, y1: low, y2: high, class: `bar hue${kind % 7}${dim}` }));
   }
   plot.append(mark(kind, radius, { ...place, class: dim }));
 }

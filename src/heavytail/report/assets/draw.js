@@ -19,7 +19,7 @@ const shape = (tag, attributes = {}, ...children) =>
 
 const DECIMALS = {
   Q: 2, log_norm: 2, log_spectral_norm: 2, stable_rank: 1, entropy: 3, alpha: 2, alpha_lo: 2, alpha_hi: 2, sigma: 2,
-  D: 3, p_value: 3, alpha_hill: 2, alpha_weighted: 2, log_alpha_norm: 2, mp_softrank: 3, rand_distance: 3,
+  D: 3, p_value: 3, alpha_hill: 2, alpha_weighted: 2, log_alpha_norm: 2, tail_excess: 2, tail_score: 1, mp_softrank: 3, rand_distance: 3,
   phase_probability: 2,
 };
 const COUNTS = new Set(["N", "M", "num_matrices", "num_evals", "matrix_rank", "rank_loss", "num_pl_spikes",
@@ -54,10 +54,10 @@ function show(column, value) {
   return Math.abs(value) >= 1e4 ? scientific(value) : signed(value.toFixed(DECIMALS[column]));
 }
 
-/* An exponent with two naive standard errors, to the same decimals. */
-function withError(alpha, sigma) {
+/* An exponent with its interval, to the same decimals. */
+function withInterval(alpha, low, high) {
   const text = (number) => (Math.abs(alpha) < 100 ? show("alpha", number) : grouped(Math.round(number)));
-  return sigma === null ? text(alpha) : `${text(alpha)} ± ${text(2 * sigma)}`;
+  return low === null ? text(alpha) : `${text(alpha)} (${text(low)} to ${text(high)})`;
 }
 
 /* Scales: a function from a value to a place, with its ticks. */

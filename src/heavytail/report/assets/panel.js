@@ -4,7 +4,8 @@ const HEADLINE = new Set(["name", "status", "reason"]);
 
 function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
   const { definitions, findings } = data;
-  let draw = null;
+  let drawings = [];
+  const draw = () => drawings.forEach((drawing) => drawing());
 
   const step = (text, row, label) => {
     const node = row === undefined ? make("span", { class: "step off", "aria-hidden": "true" }, text)
@@ -37,9 +38,10 @@ function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
   function exponent(get) {
     if (get("alpha") === null) return [];
     const [tail, count] = ["num_pl_spikes", "num_evals"].map((column) => show(column, get(column)));
-    const number = ` = ${withError(get("alpha"), get("sigma"))}`;
+    const ends = [get("alpha_lo"), get("alpha_hi")];
+    const number = ` = ${withInterval(get("alpha"), ...ends)} `;
     return [make("p", { class: "alpha" }, make("span", { class: "math" }, "α"), number,
-      make("small", {}, `± 2σ, naive; ${tail} of ${count} eigenvalues in the tail`))];
+      make("small", {}, `${ends[0] === null ? "" : "95 % interval; "}${tail} of ${count} eigenvalues in the tail`))];
   }
 
   /* The reason without the part that the section on noise tells. */
@@ -61,8 +63,9 @@ function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
   function figures(row) {
     const found = data.curves[row];
     if (!found) return [make("p", { class: "calm" }, "There is no spectrum to draw for this row.")];
-    const { nodes, draw: redraw } = spectrumFigures(found, data.noise[row], (column) => value(column, row));
-    draw = redraw;
+    const { nodes, draw: drawing } = spectrumFigures(found, data.noise[row], data.tails[row],
+      (column) => value(column, row));
+    drawings.push(drawing);
     return [...nodes.slice(0, 2), ...leftOut(found), nodes[2]];
   }
 
@@ -75,6 +78,13 @@ function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
 
   const entry = (name, number, meaning) => make("div", {}, make("dt", {}, name),
     make("dd", {}, make("b", {}, number), make("small", {}, meaning)));
+
+  function tail(row) {
+    if (!data.tails[row]) return [];
+    const { nodes, draw: drawing } = tailSection(data.tails[row], (column) => value(column, row));
+    drawings.push(drawing);
+    return nodes;
+  }
 
   function noise(row) {
     if (!data.noise[row]) return [];
@@ -94,23 +104,23 @@ function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
 
   let seen = 0;
   new ResizeObserver(() => {
-    if (host.hidden || !draw || host.clientWidth === seen) return;
+    if (host.hidden || host.clientWidth === seen) return;
     seen = host.clientWidth;
     draw();
   }).observe(host);
 
   return {
     open(row) {
-      draw = null;
+      drawings = [];
       const fresh = host.hidden;
       host.hidden = false;
       document.body.classList.add("open");
-      const found = [headline, remarks, figures, noise, numbers].flatMap((part) => part(row));
+      const found = [headline, remarks, figures, tail, noise, numbers].flatMap((part) => part(row));
       host.replaceChildren(bar(row), ...found);
       host.setAttribute("aria-label", `Layer ${value("name", row)}`);
       host.scrollTop = 0;
       seen = host.clientWidth;
-      draw?.();
+      draw();
       if (fresh) host.focus({ preventScroll: true });
     },
     close() {

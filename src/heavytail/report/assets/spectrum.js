@@ -14,18 +14,28 @@ function figure(title, keys, ...extras) {
 /* The fit of a layer, or null where there is none. */
 function fitOf(get) {
   const [alpha, xmin, xmax, tail] = ["alpha", "xmin", "xmax", "num_pl_spikes"].map(get);
+  const [low, high] = ["alpha_lo", "alpha_hi"].map(get);
   if (alpha === null || !(xmin > 0) || !(xmax >= xmin)) return null;
   const share = tail === null ? null : tail / get("num_evals");
   return {
-    alpha, xmin, xmax, share,
-    density: (x) => (share * (alpha - 1) / xmin) * (x / xmin) ** -alpha,
-    ccdf: (x) => share * (x / xmin) ** (1 - alpha),
+    alpha, xmin, xmax, share, ends: low === null ? null : [low, high],
+    density: (x, exponent = alpha) => (share * (exponent - 1) / xmin) * (x / xmin) ** -exponent,
+    ccdf: (x, exponent = alpha) => share * (x / xmin) ** (1 - exponent),
   };
+}
+
+/* The power laws with the exponents of the interval, from the same start and of as many points. */
+function drawFan({ plot, x, y }, { xmin, xmax, ends }, curve) {
+  const corner = (value, exponent) =>
+    `${x(value).toFixed(1)},${y(Math.max(curve(value, exponent), Number.MIN_VALUE)).toFixed(1)}`;
+  const [low, high] = ends.map((exponent) => [xmin, xmax].map((value) => corner(value, exponent)));
+  plot.append(shape("path", { d: `M${low.join("L")}L${high.reverse().join("L")}Z`, class: "fan" }));
 }
 
 function drawFit(chart, fit, curve) {
   if (!fit) return;
   const place = chart.x(fit.xmin);
+  if (fit.ends && fit.share !== null) drawFan(chart, fit, curve);
   chart.plot.append(shape("line", { x1: place, x2: place, y1: chart.top, y2: chart.bottom, class: "xmin" }));
   if (fit.share !== null) {
     chart.plot.append(shape("line", { x1: place, y1: chart.y(curve(fit.xmin)), x2: chart.x(fit.xmax),
@@ -81,12 +91,13 @@ function drawDensity(host, curves, fit, noise) {
   drawFit(chart, fit, fit?.density);
 }
 
-function drawCcdf(host, curves, fit) {
+function drawCcdf(host, curves, fit, rivals) {
   const shares = curves.rank.map((rank) => rank / curves.count);
+  const least = curves.x[curves.x.length - 1];
   const chart = frame(host, {
     height: 250, xLabel: "eigenvalue λ", yLabel: "share of eigenvalues ≥ λ",
     title: "Complementary distribution on logarithmic axes",
-    x: { scale: logScale, domain: wider([curves.x[curves.x.length - 1], curves.x[0]], 1.12) },
+    x: { scale: logScale, domain: wider([fit ? Math.max(least, fit.xmin / 10) : least, curves.x[0]], 1.12) },
     y: { scale: logScale, domain: [shares[0] / 1.6, 1.3] },
   });
   curves.x.forEach((x, i) => {
@@ -95,6 +106,7 @@ function drawCcdf(host, curves, fit) {
       class: inTail ? "dot tail" : "dot bulk" }));
   });
   drawFit(chart, fit, fit?.ccdf);
+  rivals.forEach((rival) => drawRival(chart, fit, rival));
 }
 
 function drawLinear(host, curves, fit, noise, singular) {
@@ -130,11 +142,14 @@ function drawLinear(host, curves, fit, noise, singular) {
 }
 
 /* The three figures; call `draw` once they are in the document and again when their width changes. */
-function spectrumFigures(curves, noise, get) {
+function spectrumFigures(curves, noise, tail, get) {
   const fit = fitOf(get);
   const drawn = fit ? [["tail", "tail"], ["bulk", "bulk"], ["fit", "power law"]] : [["bulk", "eigenvalues"]];
+  if (fit?.ends) drawn.push(["fan", "its interval"]);
   const [density, densityHost] = figure("Spectral density", legend(...drawn, ...noiseKeys(noise)));
-  const [tail, tailHost] = figure("Tail distribution (CCDF)", legend(...drawn));
+  const drawTail = () => drawCcdf(tailHost, curves, fit, rivals.shown());
+  const rivals = rivalChoice(tail, () => drawTail());
+  const [ccdf, tailHost] = figure("Tail distribution (CCDF)", legend(...drawn), rivals.node);
   const choice = make("span", { class: "chips", role: "group", "aria-label": "Histogram of" });
   const [linear, linearHost] = figure("Histogram", legend(...drawn.slice(0, 2), ...noiseKeys(noise)), choice);
   let singular = true;
@@ -151,8 +166,8 @@ function spectrumFigures(curves, noise, get) {
   choice.append(...buttons);
   const draw = () => {
     drawDensity(densityHost, curves, fit, noise);
-    drawCcdf(tailHost, curves, fit);
+    drawTail();
     drawHistogram();
   };
-  return { nodes: [density, tail, linear], draw };
+  return { nodes: [density, ccdf, linear], draw };
 }
