@@ -61,7 +61,8 @@ def cost(plan: Plan, wanted: Wanted | None = None) -> Cost:
         if wanted:  # a replicate is drawn, sorted and fitted twice, at some thousand operations a point
             operations += wanted.bootstrap * _REPLICATE * count * m
         alone = count == 1 and (m >= LARGE or n > 4 * BLOCK)
-        memory = max(memory, 8 * m * (m + block_rows(m)) if alone else 8 * count * (n * m + m * m))
+        # Of a streamed matrix its Gram matrix, and a block of rows thrice: read, squared, summed.
+        memory = max(memory, 8 * m * (m + 3 * block_rows(m)) if alone else 8 * count * (n * m + m * m))
         if wanted and (wanted.nulls or wanted.vectors):  # one matrix whole, and what is computed of its entries
             memory += 8 * 4 * n * m
     if _streams(plan):
