@@ -29,6 +29,7 @@ bench: $(VENV)/dev ## measurements against WeightWatcher and the bare LAPACK flo
 	$(BIN)/python benchmarks/traps.py
 	$(BIN)/python benchmarks/mp_speed.py
 	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/tail_score.py
 	$(BIN)/python benchmarks/tail_speed.py
 
 docs: $(VENV)/docs ## the book, into docs/_build

@@ -4,8 +4,8 @@
     python benchmarks/tail_score.py --only models      a part: noise, spread, models, farms, speed
     python benchmarks/tail_score.py --refit            the constants of the next order in rmt/linear_statistics.py
 
-Shares come with their 95 % interval. In a row of noise the shapes of all Q are pooled; "least, greatest" are the shares
-of a single Q, and "mean, sd" those of the score, which are 0 and 1 for a standard normal one.
+Shares come with their 95 % interval. In a row of noise the shapes of all Q are pooled, and the share of each is beside
+them; "mean, sd" are those of the score, which ought to be 0 and 1.
 """
 
 import argparse
@@ -18,16 +18,18 @@ from unittest.mock import patch
 import numpy as np
 from common import MODELS, model
 from matrices import share
-from numpy.polynomial.polynomial import polyval
+from scipy.linalg import eigvalsh_tridiagonal
 
 import heavytail as ht
 from heavytail.analysis import jobs
+from heavytail.diagnosis.farms import farms
 from heavytail.diagnosis.layer import Layer, Wanted, diagnose_layer
 from heavytail.diagnosis.tail_score import TailScore, entry_kurtosis, tail_score
-from heavytail.rmt.linear_statistics import _WIDER, log_excess, log_excess_of_noise
+from heavytail.rmt import linear_statistics
+from heavytail.rmt.ensembles import wishart_bidiagonal
+from heavytail.rmt.linear_statistics import _LOWER, _TAIL, _WIDER, log_excess, log_excess_of_noise
 from heavytail.spectra.entries import Blocks
 from heavytail.spectra.exact import spectrum_of_stack
-from heavytail.diagnosis.farms import farms
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.power_law import hill
 
@@ -35,8 +37,8 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 ASPECTS = (1, 2, 4, 8, 16, 32)
 SIZES = {64: 2000, 128: 1000, 256: 250, 512: 60, 1024: 12}  # M: matrices of each law and Q, fewer where they are tall
+LEVEL = 0.05
 ENTRIES = 100_000_000  # at most so many for each law, M and Q
-POINT = 1.6449  # 95 % point of the normal law
 
 
 def student(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -71,28 +73,27 @@ def noise_scores(law: str, N: int, M: int, count: int) -> Iterator[TailScore]:
 
 
 def false_calls(sizes: dict[int, int]) -> None:
-    print("| noise | M | matrices | called trained | least, greatest | mean, sd | no score |")
-    print("|---|---|---|---|---|---|---|")
+    aspects = " | ".join(f"Q = {Q}" for Q in ASPECTS)
+    print(f"| noise | M | matrices | called trained | {aspects} | mean, sd | no score |\n" + "|---" * 12 + "|")
     for M, most in sizes.items():
         for law in LAWS:
             found, shares = [], []
             for Q in ASPECTS:
-                here = [s.score for s in noise_scores(law, Q * M, M, max(4, min(most, ENTRIES // (Q * M * M))))]
+                here = list(noise_scores(law, Q * M, M, max(4, min(most, ENTRIES // (Q * M * M)))))
+                called = [s.p_value < LEVEL for s in here if not s.reason]
+                shares.append(f"{np.mean(called):.1%}" if called else "")
                 found += here
-                shares.append(np.mean(np.array(here) > POINT))
-            z = np.array(found)
-            none = np.isnan(z)
-            z = z[~none]
-            line = share(int((z > POINT).sum()), z.size)
-            ends = f"{min(shares):.1%}, {max(shares):.1%}" if M <= 128 else ""
+            z = np.array([s.score for s in found if not s.reason])
+            line = share(sum(s.p_value < LEVEL for s in found), z.size)
             moments = f"{z.mean():+.2f}, {z.std():.2f}"
-            print(f"| {law} | {M} | {none.size} | {line} | {ends} | {moments} | {none.sum()} |", flush=True)
+            columns = (law, M, len(found), line, *shares, moments, len(found) - z.size)
+            print("| " + " | ".join(map(str, columns)) + " |", flush=True)
 
 
 def spread() -> None:
     """Print the scores of noise of one size over Q."""
     print("| noise, M = 384 | " + " | ".join(f"Q = {Q}" for Q in ASPECTS) + " |\n|---" + "|---" * len(ASPECTS) + "|")
-    found = {Q: list(noise_scores("Gaussian", Q * 384, 384, 12)) for Q in ASPECTS}
+    found = {Q: list(noise_scores("Gaussian", Q * 384, 384, 40)) for Q in ASPECTS}
     for name in ("hill", "excess", "score"):
         means = [np.mean([getattr(s, name) for s in found[Q]]) for Q in ASPECTS]
         print(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
@@ -162,25 +163,56 @@ def speed() -> None:
 
 def refit() -> None:
     """Print what the constants of the next order in rmt/linear_statistics.py are fitted to."""
-    print("w: (standard deviation of Gaussian noise, over that of the limit, - 1) M")
-    for M, count in ((24, 8000), (32, 6000), (64, 3000)):
+    print("Gaussian noise: what is missing of the mean, in deviations, and of the deviation, by parts; both times k")
+    for M, count in ((20, 20_000), (40, 20_000), (64, 20_000), (128, 5000)):
         for Q in (1, 2, 8, 32):
-            z = np.array([s.score for s in noise_scores("Gaussian", Q * M, M, count)])
-            w = (z.std() * (1 + polyval(1 / Q, _WIDER) / M) - 1) * M
-            print(f"  M = {M}, Q = {Q}: {w:.2f} +- {M / np.sqrt(2 * count):.2f}; mean of the score {z.mean():+.3f}")
-    print("r: where nine entries of ten are zero, the saturation that puts the mean right")
-    for M, count in ((64, 2500), (128, 800)):
-        for Q in (1, 1.5, 2, 4, 16, 32):
+            rng, law, k = np.random.default_rng([M, Q]), log_excess_of_noise(Q * M, M), M // _TAIL
+            found = np.array([log_excess(wishart_evals(Q * M, M, rng)) for _ in range(count)])
+            std = law.gaussian_std / (1 + _WIDER / k)
+            low, wide = _LOWER + (law.mean() - found.mean()) / std * k, (found.std() / std - 1) * k
+            error = k / np.sqrt(count)
+            print(f"  M = {M}, Q = {Q}: {low:.3f} +- {error:.3f}, {wide:.3f} +- {error * 0.75:.3f}", flush=True)
+    print("entries of two laws: the saturation that puts the mean right, and what the kurtosis adds to the deviation")
+    for name, M, count in (
+        ("nine tenths zero", 64, 2000),
+        ("nine tenths zero", 128, 600),
+        ("t(5)", 64, 2000),
+        ("t(5)", 128, 600),
+    ):
+        for Q in (1, 1.5, 2, 4, 8, 16, 32):
             N = int(Q * M)
-            law, found, kurtosis = log_excess_of_noise(N, M), [], []
-            for seed in range(count):
-                W = LAWS["nine tenths zero"](np.random.default_rng([seed, N, M]), (N, M))
-                spectrum = spectrum_of_stack(W[None], "float32")
-                found.append(log_excess(spectrum.evals))
-                kurtosis += entry_kurtosis(spectrum, [lambda r, W=W: [W]])
-            seen = (np.mean(found) - law.gaussian_mean) / law.slope
-            error = np.std(found) / law.slope / np.sqrt(count) * np.mean(kurtosis) / seen**2 * M / np.mean(kurtosis)
-            print(f"  M = {M}, Q = {Q}: {(np.mean(kurtosis) / seen - 1) * M / np.mean(kurtosis):.3f} +- {error:.3f}")
+            law, drawn = log_excess_of_noise(N, M), []
+            for seed in range(min(count, ENTRIES // (4 * N * M))):
+                W = LAWS[name](np.random.default_rng([seed, N, M]), (N, M))
+                x = log_excess(np.linalg.eigvalsh(W.T @ W))
+                squares = np.square(W, dtype=np.float64) / np.mean(np.square(W, dtype=np.float64))
+                drawn.append([x] + [without(r, lambda: law.kurtosis([squares])) for r in (0.0, 1.0)])  # noqa: B023
+            found, total, less = np.array(drawn).T
+            seen = (found.mean() - law.gaussian_mean) / law.slope
+            body = np.log(total / less)
+            r = float(np.log(total.mean() / seen) / body.mean())
+            error = found.std() / law.slope / np.sqrt(found.size) / seen / body.mean()
+            left = found - law.slope * total * np.exp(-r * body)
+            s = np.log(left.std() / law.gaussian_std) * M / seen
+            print(
+                f"  {name}, M = {M}, Q = {Q}: r = {r:.2f} +- {error:.2f}, "
+                f"s = {s:.2f} +- {M / seen / np.sqrt(2 * found.size):.2f} (effective kurtosis {seen:.1f})",
+                flush=True,
+            )
+
+
+def without(saturation: float, call: Callable[[], float]) -> float:
+    """Call with another saturation."""
+    with patch.object(linear_statistics, "_SATURATION", (saturation,)):
+        return call()
+
+
+def wishart_evals(N: int, M: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw the eigenvalues of W^T W for Gaussian W."""
+    diagonal, below = wishart_bidiagonal(N, M, seed=rng)
+    squares = diagonal**2
+    squares[1:] += below**2
+    return eigvalsh_tridiagonal(squares, diagonal[:-1] * below)
 
 
 def main() -> None:

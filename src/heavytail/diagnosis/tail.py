@@ -87,7 +87,7 @@ class Tail:
             starts that fit as well (see `tails.interval`).
         alpha_hi: upper end.
         hill: Hill's estimate from the upper half; NaN where there is no tail.
-        score: how heavy the upper half is against noise of the same shape; without one where there is no tail.
+        score: how heavy the upper tenth is against noise of the same shape; without one where there is no tail.
         profile: the fit from other starts.
         evidence: what replicates and other laws say, where asked for.
     """

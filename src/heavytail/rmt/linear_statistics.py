@@ -14,29 +14,39 @@ Then L less M times its Marchenko-Pastur mean is asymptotically normal with
 (Bai and Silverstein 2004 for kappa = 0; Lytova and Pastur 2009, Pan and Zhou 2008 for the rest). The kurtosis enters
 through two coefficients only: entries of another law add a_2, the breadth of the bulk, and shake a_1, its scale.
 
-The statistic of interest here is the mean log excess of the upper half over its threshold m,
+The statistic of interest here is the mean log excess of the upper tenth over its threshold t,
 
-.. math:: H = \mathrm{mean}_{x_i > m} \ln(x_i / m), \qquad \alpha_{Hill} = 1 + 1 / H.
+.. math:: H = \mathrm{mean}_{x_i > t} \ln(x_i / t), \qquad \alpha_{Hill} = 1 + 1 / H.
 
 The threshold is itself a point of the spectrum; with p the share above it and rho the density, H fluctuates as the
 linear statistic of
 
-.. math:: f(x) = [\ln(x / m)]_+ / p + 1\{x \le m\} / (m \rho(m)).
+.. math:: f(x) = [\ln(x / t)]_+ / p + 1\{x \le t\} / (t \rho(t)).
 
-No scale can move H, and a_1 = 2 sqrt(c) E x f'(x), which therefore vanishes: the variance of H is the same for entries
-of any law, and one number, their kurtosis, is all that its mean takes from them. The step makes a_k fall off as 1/k
-only, and the variance grows as ln M: the sum ends where single eigenvalues are told apart, at
-K = 2 pi exp(1 - pi^2/8) M rho(theta_m) with rho(theta) the density of the angle, which makes the variance of the count
-of eigenvalues below m that of Dyson and Mehta (Mehta 2004, chapter 16); and a single level strays less than the count
+No scale can move H, and a_1 = 2 sqrt(c) E x f'(x), which therefore vanishes: to first order the variance of H is the
+same for entries of any law, and one number, their kurtosis, is all that its mean takes from them. The step makes a_k
+fall off as 1/k only, and the variance grows as ln M: the sum ends where single eigenvalues are told apart, at
+K = 2 pi exp(1 - pi^2/8) M rho(theta_t) with rho(theta) the density of the angle, which makes the variance of the count
+of eigenvalues below t that of Dyson and Mehta (Mehta 2004, chapter 16); and a single level strays less than the count
 does, by 1/12 in the variance for either end of an interval (French, Mello and Pandey 1978; Brody et al. 1981).
+
+So near the edge a large entry counts for more than its fourth power. One entry w is a perturbation of rank one, of the
+strength tau = w^2 / sqrt(N M); in the variable r of x = 1 + c + sqrt(c) (r + 1/r), |r| < 1, its determinant is
+1 - tau r (from Benaych-Georges and Nadakuditi 2012), and it moves L by
+
+.. math:: \phi(\tau) = \frac12 \sum_k a_k \tau^k, \qquad
+    \phi(\tau) = f(x(1 / \tau)) - \frac{a_0}2 - \phi(1 / \tau) \quad \text{for } \tau > 1,
+
+where it has an eigenvalue of its own. The square is the kurtosis: a sum of tau^2 over all entries is 3 + kappa. In
+small matrices the entries share rows and columns, and all together add less than their sum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
-from math import exp, log, pi, sqrt
+from math import cos, exp, log, pi, sin, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -52,9 +62,16 @@ __all__ = ["Fluctuation", "LogExcess", "chebyshev_coefficients", "fluctuation", 
 _ORDER = 256  # coefficients that are summed one by one; those of the step beyond it are summed in closed form
 _PANELS = 20  # of 16 nodes each, for integrals over theta
 
-# The next order in 1/M, fitted to simulated noise by `benchmarks/tail_score.py --refit`: powers of c = M/N.
-_WIDER = 1.3, 1.1  # the deviation of Gaussian noise is larger by a factor 1 + w / M
-_SATURATION = 0.47, 0.95, -1.18  # a kurtosis kappa broadens the bulk as kappa / (1 + r kappa / M)
+# The next order in 1/M, fitted to simulated noise by `benchmarks/tail_score.py --refit`; k eigenvalues are in the tail.
+_LOWER = 0.27  # the mean of Gaussian noise is lower by this many of its deviations, over k
+_WIDER = 0.56  # its deviation is larger by a factor 1 + w / k
+_SKEWED = 1.2  # its skewness times k
+_SATURATION = -1.05, 6.6, -3.0  # powers of sqrt(c): what all entries add is less than the sum by exp(-r kappa / M)
+_SHAKEN = 0.78, 0.85  # powers of c: a kurtosis kappa makes the deviation larger by exp(s kappa / M)
+
+_TAIL = 10  # one eigenvalue in so many is in the tail: the upper half of square noise is as broad as a power law
+
+_WEAK = 0.05  # strength up to which an entry counts by its fourth power
 
 
 class Fluctuation(NamedTuple):
@@ -100,32 +117,36 @@ def fluctuation(coefficients: ArrayLike, kurtosis: float = 0.0) -> Fluctuation:
 
 
 def log_excess(evals: ArrayLike) -> float:
-    """Measure the mean log excess of the upper half of a spectrum, 1 / (alpha_hill - 1).
+    """Measure the mean log excess of the upper tenth of a spectrum, 1 / (alpha_hill - 1).
 
     Args:
-        evals: (n,) eigenvalues, ascending, n at least 2. The k = n // 2 largest are held against the next one, which
+        evals: (n,) eigenvalues, ascending, n at least 10. The k = n // 10 largest are held against the next one, which
             must be positive.
 
     Example:
-        >>> round(log_excess([1.0, 2.0, 4.0, 8.0]) / log(2), 12)  # (1 + 2) / 2 doublings
+        >>> round(log_excess([1.0] * 18 + [2.0, 4.0, 8.0]) / log(2), 12)  # (1 + 2) / 2 doublings
         1.5
     """
     x = np.asarray(evals, dtype=np.float64)
-    k = x.size // 2
+    k = x.size // _TAIL
     logs = np.log(x[-k - 1 :])
     return float((logs[1:] - logs[0]).mean())
 
 
 @dataclass(frozen=True, slots=True)
 class LogExcess:
-    """The mean log excess of N x M noise: normal, with a mean and a deviation that depend on the entries' kurtosis.
+    """The mean log excess of N x M noise: nearly normal, mean and deviation depend on the entries' kurtosis.
 
     Attributes:
         N: larger dimension.
         M: smaller dimension.
         gaussian_mean: mean for Gaussian entries.
-        slope: what each unit of excess kurtosis adds to it, as long as the kurtosis is small beside M.
+        slope: what each unit of excess kurtosis adds to it.
         gaussian_std: standard deviation for Gaussian entries.
+        skewness: skewness for Gaussian entries.
+        gaussian_sum: the sum of the lifts of Gaussian entries, 3 in the limit.
+        strengths: (n,) strengths tau of one entry, ascending from 0.
+        lifts: (n,) what an entry of such a strength adds, in units of excess kurtosis: tau^2 where it is weak.
     """
 
     N: int
@@ -133,39 +154,62 @@ class LogExcess:
     gaussian_mean: float
     slope: float
     gaussian_std: float
+    skewness: float
+    gaussian_sum: float
+    strengths: Vector = field(repr=False, compare=False)
+    lifts: Vector = field(repr=False, compare=False)
 
     def mean(self, kurtosis: float = 0.0) -> float:
-        """Mean for entries of an excess kurtosis between -2 and M/2."""
-        r = float(polyval(self.M / self.N, _SATURATION))
-        return self.gaussian_mean + self.slope * kurtosis / (1 + r * kurtosis / self.M)
+        """Mean for entries of an effective excess kurtosis, as `kurtosis` gives it."""
+        return self.gaussian_mean + self.slope * kurtosis
 
     def std(self, kurtosis: float = 0.0) -> float:
-        """Standard deviation for such entries; heavy-tailed ones add to it, in the next order only."""
-        heavy = max(kurtosis, 0.0)
-        return self.gaussian_std * (1 + heavy / self.M) * sqrt(1 + heavy / self.N)
+        """Standard deviation for such entries; the kurtosis adds to it in the next order only."""
+        return self.gaussian_std * exp(float(polyval(self.M / self.N, _SHAKEN)) * kurtosis / self.M)
+
+    def kurtosis(self, blocks: Iterable[Vector]) -> float:
+        """Measure the excess kurtosis of entries about zero, as far as it moves the mean log excess.
+
+        It is the fourth moment less 3 for entries that are small beside sigma (N M)^(1/4). Larger ones count for more
+        where they bring an eigenvalue close to the edge, and for less where it is far beyond.
+
+        Args:
+            blocks: the squares of the N M entries in units of their mean square, in parts of any shape.
+        """
+        root = sqrt(self.N * self.M)
+        total = body = 0.0
+        for block in blocks:
+            tau = block.ravel() / root
+            large = tau[tau > _WEAK]
+            fourth = float(tau @ tau)
+            total += fourth + float((np.interp(large, self.strengths, self.lifts) - large * large).sum())
+            large = large[large > 1]
+            body += fourth - float((large * large - 1).sum())
+        r = float(polyval(sqrt(self.M / self.N), _SATURATION))
+        return (total - self.gaussian_sum) * exp(-max(0.0, r) * (body - 3) / self.M)
 
 
 @lru_cache(maxsize=1024)
 def log_excess_of_noise(N: int, M: int) -> LogExcess:
     """Compute the law of the mean log excess of N x M noise, for `log_excess` of its M eigenvalues.
 
-    Nothing is simulated. On Gaussian noise the error of the mean is below a tenth of the standard deviation from M = 20
-    on, that of the standard deviation below 5 %.
+    Nothing is simulated. On Gaussian noise the error of the mean is below a twentieth of the standard deviation from
+    M = 20 on, that of the standard deviation below 3 %.
 
     Raises:
-        ValueError: if not N >= M >= 4.
+        ValueError: if not N >= M >= 10.
 
     Example:
         >>> law = log_excess_of_noise(1024, 1024)
-        >>> print(f"{law.mean():.4f} {law.std():.4f}")  # alpha_hill = 1 + 1 / 0.8940 = 2.12
-        0.8940 0.0034
+        >>> print(f"{law.mean():.4f} {law.std():.4f}")  # alpha_hill = 1 + 1 / 0.1841 = 6.43
+        0.1841 0.0025
     """
-    if not N >= M >= 4:
-        raise ValueError(f"noise has a tail for N >= M >= 4; got N = {N}, M = {M}")
-    law, c, k = MarchenkoPastur(N / M), M / N, M // 2
+    if not N >= M >= _TAIL:
+        raise ValueError(f"noise has a tail for N >= M >= {_TAIL}; got N = {N}, M = {M}")
+    law, c, k = MarchenkoPastur(N / M), M / N, M // _TAIL
     p = (k + 0.5) / M  # the threshold is the k + 1st largest of M points
-    m = float(law.isf(p))
-    step = 1 / (m * float(law.pdf(m)))
+    t = float(law.isf(p))
+    step = 1 / (t * float(law.pdf(t)))
 
     def above(x: float) -> tuple[float, Vector, Vector, Vector]:
         """Angle of x; and angles, weights of integration over them and eigenvalues above x."""
@@ -175,18 +219,35 @@ def log_excess_of_noise(N: int, M: int) -> LogExcess:
         return end, theta, end * w, 1 + c + 2 * sqrt(c) * np.cos(theta)
 
     _, theta, w, x = above(float(law.isf(k / M)))
-    limit = float((w * np.sin(theta) ** 2 / x) @ np.log(x / m)) * 2 / pi * M / k
-    end, theta, w, x = above(m)
-    logs = w * np.log(x / m) * (2 / (pi * p))
+    limit = float((w * np.sin(theta) ** 2 / x) @ np.log(x / t)) * 2 / pi * M / k
+    end, theta, w, x = above(t)
+    logs = w * np.log(x / t) * (2 / (pi * p))
     order = np.arange(1, _ORDER + 1)
-    a = np.cos(np.outer(order, theta)) @ logs - 2 * step / pi * np.sin(order * end) / order
+    smooth = np.cos(np.outer(order, theta)) @ logs
+    a = smooth - 2 * step / pi * np.sin(order * end) / order
     mean_of_f = (logs.sum() + 2 * step / pi * (pi - end)) / 2  # a_0 / 2
-    edges = float(np.log(law.edges[1] / m)) / p + step  # f(a) + f(b), which is a_0 + 2 (a_2 + a_4 + ...)
+    edges = float(np.log(law.edges[1] / t)) / p + step  # f(a) + f(b), which is a_0 + 2 (a_2 + a_4 + ...)
     shift = edges / 4 - mean_of_f / 2
-    last = 2 * pi * exp(1 - pi**2 / 8) * M * 2 / pi * np.sin(end) ** 2 / m
+    last = 2 * pi * exp(1 - pi**2 / 8) * M * 2 / pi * np.sin(end) ** 2 / t
     variance = float(order @ (a * a)) / 2 + step**2 * (log(last / _ORDER) / pi**2 - 1 / 12)
-    wider = 1 + float(polyval(c, _WIDER)) / M
-    return LogExcess(N, M, limit + float(shift) / M, float(a[1]) / (2 * M), sqrt(variance) / M * wider)
+    std = sqrt(variance) / M
+
+    # A single entry: the series of the step is summed in closed form, and that of the rest ends soon.
+    inner = np.linspace(0, 1, 257)
+    weak = polyval(inner, np.r_[0, smooth]) / 2 - step / pi * np.arctan2(inner * sin(end), 1 - inner * cos(end))
+    s = inner[-2:0:-1]
+    strong = np.log((1 + c + sqrt(c) * (s + 1 / s)) / t) / p - mean_of_f - weak[-2:0:-1]
+    return LogExcess(
+        N,
+        M,
+        gaussian_mean=limit + float(shift) / M - _LOWER * std / k,
+        slope=float(a[1]) / (2 * M),
+        gaussian_std=std * (1 + _WIDER / k),
+        skewness=_SKEWED / k,
+        gaussian_sum=3 + 15 * float(a[2] / a[1]) / sqrt(N * M),
+        strengths=np.r_[inner, 1 / s],
+        lifts=np.r_[weak, strong] * 2 / a[1],
+    )
 
 
 @lru_cache(maxsize=1)

@@ -39,7 +39,7 @@ function scoreWords({ score }, get) {
   const [excess, units] = ["tail_excess", "tail_score"].map((column) => show(column, get(column)));
   const [low, high, p] = score;
   return make("p", {}, make("b", {}, p <= 0.05 ? "Heavier than noise" : "No heavier than noise"),
-    ` of this shape: the mean log of the upper half over the median is ${excess} times that of noise (95 % interval ` +
+    ` of this shape: the mean log of the upper tenth of the eigenvalues, over the next one, is ${excess} times that of noise (95 % interval ` +
     `${low.toFixed(2)} to ${high.toFixed(2)}), ${units} standard deviations from it; p ${p < 1e-15 ? "" : "= "}${chance(p)}.`);
 }
 
