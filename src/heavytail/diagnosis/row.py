@@ -112,7 +112,7 @@ DEFINITIONS: dict[str, str] = {
     "alpha_hill": "Hill estimate of the exponent from the upper half of the eigenvalues.",
     "alpha_weighted": "alpha-hat: alpha times log10 of the largest eigenvalue.",
     "log_alpha_norm": "log10 of the sum of the eigenvalues to the power alpha.",
-    "tail_excess": "Mean log of the upper tenth of the eigenvalues over the next one, in units of noise's; 1 for noise.",
+    "tail_excess": "Mean log of the upper tenth of the eigenvalues over the next, in units of noise's; 1 for noise.",
     "tail_score": "The same as a distance from noise in its standard deviations; about 1.645 is the 5 % level.",
     "sigma_mp": "Scale of the noise bulk: the square root of its share of the squared norm, 1 for pure noise.",
     "bulk_edge": "Upper edge of the noise bulk, as an eigenvalue of WᵀW.",
