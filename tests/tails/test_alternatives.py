@@ -16,8 +16,8 @@ from heavytail.tails.laws import (
     PowerLaw,
     StretchedExponential,
     TruncatedPowerLaw,
-    fit,
 )
+from heavytail.tails.likelihood import fit
 
 NAMES = {"power law", "truncated power law", "exponential", "stretched exponential", "lognormal"}
 RICH = (TruncatedPowerLaw, StretchedExponential, Lognormal)

@@ -18,8 +18,8 @@ from heavytail.tails.laws import (
     PowerLaw,
     StretchedExponential,
     TruncatedPowerLaw,
-    fit,
 )
+from heavytail.tails.likelihood import fit
 
 ZOO = [
     PowerLaw(2.5, 2.0),

@@ -18,7 +18,8 @@ from heavytail.tails.alternatives import LEVEL, Verdict, compare_laws
 from heavytail.tails.bootstrap import Bootstrap, bootstrap
 from heavytail.tails.fingers import Fingers, find_fingers
 from heavytail.tails.interval import Profile, interval, profile, scatter
-from heavytail.tails.laws import Fit, TruncatedPowerLaw, fit
+from heavytail.tails.laws import TruncatedPowerLaw
+from heavytail.tails.likelihood import Fit, fit
 from heavytail.tails.power_law import MIN_TAIL, PowerLawFit, fit_power_law, hill
 from heavytail.tails.thresholds import density_peak, log_determinant, median
 

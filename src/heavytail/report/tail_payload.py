@@ -13,7 +13,8 @@ from heavytail.report.curves import significant, thinned
 from heavytail.tails.alternatives import LEVEL, Verdict
 from heavytail.tails.fingers import Fingers
 from heavytail.tails.interval import Profile, accepted
-from heavytail.tails.laws import Fit, PowerLaw
+from heavytail.tails.laws import PowerLaw
+from heavytail.tails.likelihood import Fit
 from heavytail.tails.power_law import PowerLawFit
 
 __all__ = ["tail_payload"]

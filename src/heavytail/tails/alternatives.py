@@ -30,13 +30,12 @@ from heavytail.tails._law import Vector
 from heavytail.tails.laws import (
     LAWS,
     Exponential,
-    Fit,
     Lognormal,
     PowerLaw,
     StretchedExponential,
     TruncatedPowerLaw,
-    fit,
 )
+from heavytail.tails.likelihood import Fit, fit
 
 __all__ = ["LEVEL", "UNDECIDED", "Comparison", "Verdict", "compare_laws", "nested", "vuong"]
 
@@ -201,7 +200,7 @@ def compare_laws(x: ArrayLike, *, xmin: float | None = None, xmax: float = inf, 
         p_value: of a test of fit of the power law, if there is one. At 0.05 or below the power law is not named.
 
     Raises:
-        ValueError: as `heavytail.tails.laws.fit`.
+        ValueError: as `heavytail.tails.likelihood.fit`.
 
     Example:
         >>> compare_laws(PowerLaw(2.0).sample(1000, seed=1)).law
