@@ -3,7 +3,7 @@ from math import isnan, log
 import numpy as np
 import pytest
 
-from heavytail.diagnosis.farms import farms
+from heavytail.diagnosis.farms import farms, farms_of_blocks
 from heavytail.tails.power_law import hill
 
 
@@ -73,6 +73,15 @@ def test_noise_of_every_aspect_ratio_has_the_exponent_of_noise_at_two():
         W = np.random.default_rng(Q).standard_normal((256 * Q, 256))
         assert farms(W).alpha == pytest.approx(2.70, abs=0.05)
     assert hill(np.linalg.eigvalsh(W.T @ W)) > 5
+
+
+@pytest.mark.parametrize("shape", [(3000, 120), (260, 130), (230, 200), (150, 120)])
+def test_a_matrix_read_in_blocks_gives_the_same(shape):
+    N, M = shape
+    W = np.random.default_rng(4).standard_normal(shape)
+    found, whole = farms_of_blocks(lambda r: (W[i : i + r] for i in range(0, N, r)), N, M), farms(W.T)
+    assert (found.windows, found.shape, found.whole_window) == (whole.windows, whole.shape, whole.whole_window)
+    np.testing.assert_allclose(found.evals, whole.evals, rtol=1e-10)
 
 
 def test_the_scale_of_the_weights_does_not_matter():

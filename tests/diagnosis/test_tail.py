@@ -117,34 +117,48 @@ def test_entries_too_heavy_for_theory_are_scored_by_shuffled_copies_if_there_are
 
 
 def test_farms_of_noise_is_that_of_its_window_and_of_no_window_missing():
-    assert abs(tail_of(gaussian(400, 300), 20).evidence.farms - 2.69) < 0.05
-    assert np.isnan(tail_of(gaussian(150, 120), 20).evidence.farms)
+    assert abs(tail_of(gaussian(400, 300), 40).evidence.farms - 2.69) < 0.05
+    assert np.isnan(tail_of(gaussian(150, 120), 40).evidence.farms)
 
 
 def test_replicates_depend_on_the_seed_and_the_name_and_not_on_the_number_of_jobs():
     model = {"a.weight": student(60, 40, df=2), "b.weight": student(60, 40, df=2)}
-    one = ht.analyze(model, bootstrap=30, seed=1, jobs=1)
-    two = ht.analyze(model, bootstrap=30, seed=1, jobs=2)
-    other = ht.analyze(model, bootstrap=30, seed=2)
+    one = ht.analyze(model, bootstrap=40, seed=1, jobs=1)
+    two = ht.analyze(model, bootstrap=40, seed=1, jobs=2)
+    other = ht.analyze(model, bootstrap=40, seed=2)
     assert one.to_json() == two.to_json()
     lows = [row.alpha_lo for row in one.rows]
     assert lows[0] != lows[1]  # the same matrix under another name
     assert lows != [row.alpha_lo for row in other.rows]
 
 
-def test_the_summary_counts_the_verdicts_and_has_an_interval_of_the_mean():
+def test_the_summary_counts_the_verdicts():
     model = {f"{i}.weight": with_eigenvalues(pareto(120, 2.2, i), 130) for i in range(4)}
     plain, asked = ht.analyze(model), ht.analyze(model, bootstrap=40)
     assert np.isnan(plain.summary["power_laws"])
     verdicts = [row.tail for row in asked.rows]
     assert asked.summary["power_laws"] == verdicts.count("power law")
     assert asked.summary["undecided"] == verdicts.count("undecided")
-    halves = [(row.alpha_hi - row.alpha_lo) / 2 for row in plain.rows]
-    expected = np.sqrt(np.square(halves).sum()) / 4
-    assert plain.summary["alpha_hi"] - plain.summary["alpha"] == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("count", [-1, 1.5, True, "ten"])
+@pytest.mark.parametrize("count", [-1, 1, 38, 1.5, True, "ten"])
 def test_a_number_of_replicates_that_is_none_is_refused(count):
     with pytest.raises(ht.errors.RequestError, match="bootstrap is"):
         ht.analyze({"a.weight": gaussian(40, 30)}, bootstrap=count)
+
+
+def test_a_law_that_bends_silences_the_warning_even_if_the_power_law_passes_its_own_test():
+    """Of exponential tails cut short the power law's own test may say little; the laws beside it do."""
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        W = with_eigenvalues(np.sort(1 + rng.exponential(40, 80)), 90)
+        tail = tail_of(W, 40)
+        rejected = tail.evidence.verdict.rejected
+        assert rejected or tail.evidence.bootstrap.p_value > 0.05
+        if rejected:
+            assert tail.columns(spectrum_of(W).evals)["warning"] == ""
+
+
+def test_eigenvalues_near_the_end_of_float64_keep_their_tail():
+    W = with_eigenvalues(pareto(120, 2.0, 3), 130)
+    assert tail_of(1e110 * W).fit.alpha == pytest.approx(tail_of(W).fit.alpha, rel=1e-6)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from heavytail.rmt.ensembles import pareto
 from heavytail.tails.bootstrap import Bootstrap, bootstrap
 from heavytail.tails.power_law import fit_power_law
 
@@ -59,7 +60,7 @@ def hill_from(x: Vector, xmin: float) -> float:
 def test_the_p_value_counts_the_sample_itself_and_is_never_zero() -> None:
     rng = np.random.default_rng(3)
     x = np.sort(np.concatenate((rng.uniform(0.5, 1, 500), rng.uniform(5, 5.2, 500))))
-    assert found(x, 20, 0).p_value == pytest.approx(1 / 21)
+    assert found(x, 40, 0).p_value == pytest.approx(1 / 41)
 
 
 def test_a_law_that_waves_about_the_power_law_is_rejected() -> None:
@@ -70,8 +71,38 @@ def test_a_law_that_waves_about_the_power_law_is_rejected() -> None:
 
 def test_too_few_replicates_are_refused() -> None:
     x = pure(100, 2.0, np.random.default_rng(5))
-    with pytest.raises(ValueError, match="number of replicates must be at least 1; got 0"):
-        found(x, 0, 0)
+    with pytest.raises(ValueError, match="number of replicates must be at least 39; got 38"):
+        found(x, 38, 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_alpha_lies_in_its_own_interval(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    samples = (np.geomspace(1, 1e4, 60), np.cumsum(rng.random(60)) + 1, np.sort(5 + rng.exponential(1, 60)))
+    for x in samples:
+        fit = fit_power_law(x)
+        assert fit is not None
+        result = bootstrap(x, fit, 39, seed)
+        assert result.alpha_lo <= fit.alpha <= result.alpha_hi
+
+
+def test_a_sample_over_600_decades_does_not_overflow() -> None:
+    x = np.sort(10 ** np.random.default_rng(0).uniform(-300, 300, 50))
+    assert 0 < found(x, 40, 1).p_value <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(200, 100), (600, 300)])
+def test_the_interval_of_eigenvalues_covers_90_percent_of_heavy_tailed_matrices(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(8)
+    hits = 0
+    for _ in range(200):
+        x = np.linalg.svd(pareto(*shape, 0.8, rng), compute_uv=False)[::-1] ** 2
+        fit = fit_power_law(x)
+        assert fit is not None
+        result = bootstrap(x, fit, 200, rng, eigenvalues=True)
+        hits += result.alpha_lo <= 1.4 <= result.alpha_hi
+    assert 0.9 - 2 * np.sqrt(0.09 / 200) <= hits / 200 <= 0.995
 
 
 def test_a_true_power_law_is_rejected_as_often_as_the_level_says() -> None:

@@ -21,7 +21,8 @@ from heavytail.weights.tensor import Array, Tensor
 __all__ = ["Cost", "cost", "run_all"]
 
 _STREAM = 16 << 20  # a tall matrix of more bytes is read in blocks of rows
-_REPLICATE = 4e3  # operations a point of a resampled spectrum: two fits, mostly of calls and little of arithmetic
+_WINDOWS = 2000  # rows at most in the windows of FARMS
+_REPLICATE = 12e3  # operations a point of a resampled spectrum: two fits, mostly of calls and little of arithmetic
 _TINY = 5e6  # matrices of fewer operations go one after another: handing them to threads costs more than it gains
 
 
@@ -60,6 +61,7 @@ def cost(plan: Plan, wanted: Wanted | None = None) -> Cost:
         operations += count * single
         if wanted:  # a replicate is drawn, sorted and fitted twice, at some thousand operations a point
             operations += wanted.bootstrap * _REPLICATE * count * m
+            memory += 8 * min(n, _WINDOWS) * m * (wanted.bootstrap > 0 and part.count == 1)
         alone = count == 1 and (m >= LARGE or n > 4 * BLOCK)
         # Of a streamed matrix its Gram matrix, and a block of rows thrice: read, squared, summed.
         memory = max(memory, 8 * m * (m + 3 * block_rows(m)) if alone else 8 * count * (n * m + m * m))

@@ -13,6 +13,7 @@ from heavytail.analysis.jobs import Cost, cost, run_all
 from heavytail.diagnosis.layer import Wanted
 from heavytail.errors import RequestError
 from heavytail.report.model_report import ModelReport, summarise
+from heavytail.tails.bootstrap import MIN_COUNT
 from heavytail.weights.folder import natural
 from heavytail.weights.layout import Conv, Plan, plan
 from heavytail.weights.source import open_source
@@ -153,6 +154,8 @@ def estimate(
         if value not in known:
             raise RequestError(f"{what} is {value!r}; it can be {', '.join(known)}")
     nulls, bootstrap = _whole("nulls", nulls, 0), _whole("bootstrap", bootstrap, 0)
+    if 0 < bootstrap < MIN_COUNT:
+        raise RequestError(f"bootstrap is {bootstrap}; it must be 0, or at least {MIN_COUNT} for a 95 % interval")
     if not isinstance(vectors, bool):
         raise RequestError(f"vectors is {vectors!r}; it must be True or False")
     if convention == "weightwatcher" and conv != "slices":

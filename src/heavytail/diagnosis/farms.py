@@ -15,14 +15,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from heavytail.spectra.entries import Blocks, whole
+from heavytail.spectra.exact import block_rows
 from heavytail.tails.power_law import fit_power_law
 
-__all__ = ["Farms", "farms"]
+__all__ = ["Farms", "farms", "farms_of_blocks"]
 
 _ROWS, _ASPECT, _STARTS = 100, 2, 10  # of a window, and windows along either dimension
 _GRAM = 1e-7  # a median below this share of the largest eigenvalue is too inexact from a Gram matrix: 1e-15 / 1e-7
@@ -73,12 +76,41 @@ def farms(matrix: ArrayLike) -> Farms:
     if W.shape[1] < wanted:
         W = W[:, max(0, 2 * W.shape[1] - wanted) :]
     columns = min(wanted, W.shape[1])
+    return _farms(W, rows, columns, _starts(W.shape[1] - columns + 1), columns == wanted)
+
+
+def farms_of_blocks(blocks: Blocks, N: int, M: int) -> Farms:
+    """Estimate the same of an N x M matrix, N >= M, laid with its shorter side as rows, and hold its windows only.
+
+    Args:
+        blocks: reads the matrix in blocks of rows.
+        N: its rows.
+        M: its columns.
+    """
+    rows = min(_ROWS, M)
+    columns = _ASPECT * rows
+    if columns > N:
+        return farms(whole(blocks).T)
+    starts = _starts(N - columns + 1)
+    seen = np.zeros(N, dtype=bool)
+    for start in starts:
+        seen[start : start + columns] = True
+    kept, read = [], 0
+    for block in blocks(block_rows(M)):
+        kept.append(block[seen[read : read + len(block)]])
+        read += len(block)
+    place = np.cumsum(seen)[starts] - 1  # of each window among the rows that were kept
+    return _farms(np.concatenate(kept).T, rows, columns, place, whole_window=True)
+
+
+def _farms(W: NDArray[Any], rows: int, columns: int, starts: NDArray[np.intp], whole_window: bool) -> Farms:
+    """Estimate from windows of given starts along the columns, and of evenly stepped ones along the rows."""
     windows = sliding_window_view(W, (rows, columns))
-    windows = windows[np.ix_(_starts(windows.shape[0]), _starts(windows.shape[1]))].reshape(-1, rows, columns)
+    windows = windows[np.ix_(_starts(windows.shape[0]), starts)].reshape(-1, rows, columns)
     evals = np.sort(_by_gram(windows), axis=None)
     if evals[evals.size // 2] < _GRAM * evals[-1]:
         evals = np.sort(np.linalg.svd(windows.astype(np.float64), compute_uv=False) ** 2, axis=None)
-    return Farms(_hill(evals), evals, (rows, columns), len(windows), columns == wanted)
+    return Farms(_hill(evals), evals, (rows, columns), len(windows), whole_window)
 
 
 def _hill(evals: Vector) -> float:

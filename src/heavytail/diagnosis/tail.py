@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import log10, nan, sqrt
+from math import isfinite, log10, nan, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heavytail.diagnosis.farms import farms
+from heavytail.diagnosis.farms import farms_of_blocks
 from heavytail.diagnosis.tail_score import TailScore, entry_kurtosis, shuffled_tail_score, tail_score
-from heavytail.spectra.entries import Blocks, whole
+from heavytail.spectra.entries import Blocks
 from heavytail.spectra.spectrum import Spectrum
-from heavytail.tails.alternatives import LEVEL, Verdict, compare_laws
+from heavytail.tails.alternatives import Verdict, compare_laws
 from heavytail.tails.bootstrap import Bootstrap, bootstrap
 from heavytail.tails.fingers import Fingers, find_fingers
 from heavytail.tails.interval import Profile, interval, profile, scatter
@@ -108,7 +108,7 @@ class Tail:
         if found is None:
             return {}
         log_largest = log10(float(evals[-1]))
-        rejected = self.evidence is not None and self.evidence.bootstrap.p_value <= LEVEL
+        rejected = self.evidence is not None and self.evidence.verdict.rejected
         over, under = self.alpha_hi < BAND[0] and not rejected, self.alpha_lo > BAND[1] and not rejected
         columns = {
             "alpha": found.alpha,
@@ -152,7 +152,7 @@ def find_tail(
     Args:
         spectrum: the row's spectrum.
         matrices: its matrices, N x M each; none where they are a convolution's frequencies.
-        replicates: number of resampled spectra; with 0 there is no evidence but the interval.
+        replicates: number of resampled spectra, 0 or at least 39; with 0 there is no evidence but the interval.
         nulls: number of shuffled copies, for the score of matrices whose entries are too heavy-tailed for theory.
         seed: of the resampling and the shuffles.
 
@@ -176,7 +176,7 @@ def find_tail(
     found, score = profile(x), _score(spectrum, matrices, nulls, rng)
     if not replicates:
         return Tail(best, "", *interval(best, found, eigenvalues=True), hill(x), score, found)
-    evidence = _weigh(x, best, matrices, replicates, rng)
+    evidence = _weigh(spectrum, best, matrices, replicates, rng)
     resampled = evidence.bootstrap
     return Tail(best, "", resampled.alpha_lo, resampled.alpha_hi, hill(x), score, found, evidence)
 
@@ -188,8 +188,9 @@ def _score(spectrum: Spectrum, matrices: Sequence[Blocks], nulls: int, rng: np.r
 
 
 def _weigh(
-    x: Vector, best: PowerLawFit, matrices: Sequence[Blocks], replicates: int, rng: np.random.Generator
+    spectrum: Spectrum, best: PowerLawFit, matrices: Sequence[Blocks], replicates: int, rng: np.random.Generator
 ) -> Evidence:
+    x = spectrum.positive
     resampled = bootstrap(x, best, replicates, rng, eigenvalues=True)
     rules = {"density peak": density_peak, "median": median, "log determinant": log_determinant}
     starts = {name: rule(x) for name, rule in rules.items()}
@@ -201,14 +202,14 @@ def _weigh(
         fingers=find_fingers(x),
         starts={name: found for name, found in fits.items() if found is not None},
         e_tpl=fit(x[x >= peak], TruncatedPowerLaw, xmin=peak),
-        farms=_farms(matrices),
+        farms=_farms(spectrum, matrices),
     )
 
 
-def _farms(matrices: Sequence[Blocks]) -> float:
+def _farms(spectrum: Spectrum, matrices: Sequence[Blocks]) -> float:
     if len(matrices) != 1:
         return nan
-    found = farms(whole(matrices[0]).T)
+    found = farms_of_blocks(matrices[0], spectrum.N, spectrum.M)
     return found.alpha if found.whole_window else nan
 
 
@@ -228,4 +229,4 @@ def _equal(value: float, spectrum: Spectrum) -> bool:
     Rounding of the entries moves an eigenvalue s^2 by up to 2 s times the rounding of s, which is sqrt(floor).
     """
     largest = float(spectrum.evals[-1])
-    return largest - value <= 2 * sqrt(spectrum.floor) * sqrt(largest) + spectrum.error
+    return isfinite(spectrum.error) and largest - value <= 2 * sqrt(spectrum.floor) * sqrt(largest) + spectrum.error

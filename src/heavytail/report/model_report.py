@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from math import hypot, isfinite, nan
+from math import isfinite, nan
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,14 +54,8 @@ def summarise(rows: Iterable[Row], noise: Mapping[str, Noise] | None = None) -> 
 
 
 def _tail_counts(rows: list[Row]) -> dict[str, float | int]:
-    """Sum up what the intervals say; the means are of independent errors, with 3.92 to an interval."""
-    known = [row for row in rows if isfinite(row.alpha)]
-    mean = sum(row.alpha for row in known) / len(known) if known else nan
-    error = hypot(*((row.alpha_hi - row.alpha_lo) / 3.92 for row in known)) / len(known) if known else nan
     verdicts = [row.tail for row in rows if row.tail]
     return {
-        "alpha_lo": mean - 1.96 * error,
-        "alpha_hi": mean + 1.96 * error,
         "over_trained": sum(row.warning == "over-trained" for row in rows),
         "under_trained": sum(row.warning == "under-trained" for row in rows),
         "power_laws": verdicts.count(PowerLaw.name) if verdicts else nan,
@@ -95,8 +89,8 @@ class ModelReport:
             rows. `parameters` counts the entries of the matrices, as an operator those of all its frequencies;
             `noise_bulks` the rows that have a bulk of noise, `num_spikes` the spikes of all of them, `spiked_rows` the
             rows with spikes at a false discovery rate of 1 % over the model, `num_traps` the traps of all rows;
-            `alpha_lo` and `alpha_hi` are the 95 % interval of the mean alpha, `over_trained` and `under_trained` count
-            warnings, `power_laws` and `undecided` the verdicts on the tails, where replicates were asked for.
+            `over_trained` and `under_trained` count warnings, `power_laws` and `undecided` the verdicts on the tails,
+            where replicates were asked for.
         rows: one `Row` a matrix or left-out tensor, in the order of the source.
         spectra: the `Spectrum` of every ok row, by the row's name.
         version: version of heavytail that made the report.

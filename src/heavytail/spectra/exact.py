@@ -218,7 +218,7 @@ def svd_error(evals: Matrix, N: int) -> Matrix:
 
     The term in N is that of the sums over columns, as above; squaring a singular value s turns e into 2 s e.
     """
-    size = np.sqrt(evals.sum(axis=1) * evals[:, -1])
+    size = np.sqrt(evals.sum(axis=1)) * np.sqrt(evals[:, -1])  # whose product would leave the range of float64
     return np.asarray((N + 10 * sqrt(evals.shape[1])) * _EPS * size)
 
 

@@ -1,1 +1,52 @@
-"""Power-law inference on positive numbers."""
+"""Power-law inference on positive numbers: eigenvalues, or any others.
+
+`fit_power_law` fits the tail, `interval` and `bootstrap` say how sure its exponent is, `compare_laws` which of the
+`laws` the evidence prefers, `find_fingers` what hangs on the largest points; `thresholds` has other rules for the start.
+
+Example:
+    >>> from heavytail import tails
+    >>> x = tails.laws.PowerLaw(alpha=2.5).sample(1000, seed=0)
+    >>> x.sort()
+    >>> fit = tails.fit_power_law(x)
+    >>> low, high = tails.interval.interval(fit, tails.interval.profile(x))
+    >>> low < 2.5 < high, tails.compare_laws(x[x >= fit.xmin], xmin=fit.xmin).law
+    (True, 'power law')
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from heavytail.tails import bootstrap, interval, laws, likelihood, thresholds
+    from heavytail.tails.alternatives import compare_laws
+    from heavytail.tails.fingers import find_fingers
+    from heavytail.tails.power_law import fit_power_law, hill
+
+__all__ = [
+    "bootstrap",
+    "compare_laws",
+    "find_fingers",
+    "fit_power_law",
+    "hill",
+    "interval",
+    "laws",
+    "likelihood",
+    "thresholds",
+]
+
+_HOMES = {"compare_laws": "alternatives", "find_fingers": "fingers", "fit_power_law": "power_law", "hill": "power_law"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in __all__:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

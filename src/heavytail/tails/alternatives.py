@@ -87,12 +87,14 @@ class Verdict:
     Attributes:
         law: name of the preferred law, or "undecided".
         reason: why, in one sentence.
+        rejected: whether the power law is: by its own test of fit, or by a law that bends.
         fits: the fit of each law by name; empty where the points do not differ.
         comparisons: all tests between them.
     """
 
     law: str
     reason: str
+    rejected: bool
     fits: dict[str, Fit]
     comparisons: tuple[Comparison, ...]
 
@@ -102,6 +104,7 @@ class Verdict:
         return {
             "law": self.law,
             "reason": self.reason,
+            "rejected": self.rejected,
             "fits": {name: found.as_dict() for name, found in self.fits.items()},
             "comparisons": tests,
         }
@@ -215,10 +218,13 @@ def compare_laws(x: ArrayLike, *, xmin: float | None = None, xmax: float = inf, 
     for law in LAWS:
         found = fit(x, law, xmin=xmin, xmax=xmax)
         if found is None:
-            return Verdict(UNDECIDED, "the points of the tail do not differ", {}, ())
+            return Verdict(UNDECIDED, "the points of the tail do not differ", False, {}, ())
         fits[law.name] = found
     comparisons = _all_tests(fits, x)
-    return Verdict(*_judge(fits, comparisons, p_value), fits, comparisons)
+    bend = min((c for c in comparisons if c.test == "border"), key=lambda c: c.p_value)
+    bent = _LOOKS * bend.p_value <= LEVEL
+    name, reason = _judge_bent(fits, comparisons, bend) if bent else _judge_straight(comparisons, bend, p_value)
+    return Verdict(name, reason, bent or p_value <= LEVEL, fits, comparisons)
 
 
 def _all_tests(fits: dict[str, Fit], x: Vector) -> tuple[Comparison, ...]:
@@ -235,22 +241,24 @@ def _all_tests(fits: dict[str, Fit], x: Vector) -> tuple[Comparison, ...]:
     return tuple(tests)
 
 
-def _judge(fits: dict[str, Fit], comparisons: tuple[Comparison, ...], p_value: float) -> tuple[str, str]:
-    """Name the law, and the reason."""
-    straight, light = PowerLaw.name, Exponential.name
-    bend = min((c for c in comparisons if c.test == "border"), key=lambda c: c.p_value)
-    if _LOOKS * bend.p_value > LEVEL:
-        if p_value <= LEVEL:
-            return UNDECIDED, f"the power law does not fit (p = {p_value:.2g}), and no rival fits better"
-        if not any(c.winner not in (None, light) and light in (c.first, c.second) for c in comparisons):
-            return UNDECIDED, "neither the power law nor the exponential is rejected"
-        return straight, f"no law that bends down fits better (least p = {bend.p_value:.2g})"
-    beaten = f"the power law is rejected against the {bend.first} (p = {bend.p_value:.2g})"
-    rivals = [name for name in fits if name != straight]
+def _judge_straight(comparisons: tuple[Comparison, ...], bend: Comparison, p_value: float) -> tuple[str, str]:
+    """Name the law where no bend is seen, and the reason."""
+    light = Exponential.name
+    if p_value <= LEVEL:
+        return UNDECIDED, f"the power law does not fit (p = {p_value:.2g}), and no rival fits better"
+    if not any(c.winner not in (None, light) and light in (c.first, c.second) for c in comparisons):
+        return UNDECIDED, "neither the power law nor the exponential is rejected"
+    return PowerLaw.name, f"no law that bends down fits better (least p = {bend.p_value:.2g})"
+
+
+def _judge_bent(fits: dict[str, Fit], comparisons: tuple[Comparison, ...], bend: Comparison) -> tuple[str, str]:
+    """Name the law where the power law is rejected for one that bends, and the reason."""
+    beaten = f"the {bend.first} beats the power law (p = {bend.p_value:.2g})"
+    rivals = [name for name in fits if name != PowerLaw.name]
     for name in rivals:
         if all(_beats(name, other, comparisons) for other in rivals if other != name):
-            return name, f"{beaten}, and so are the others against the {name}"
-    return UNDECIDED, f"{beaten}, but the others cannot be told apart"
+            return name, f"{beaten}, and no other law is as good as the {name}"
+    return UNDECIDED, f"{beaten}, but the laws that bend cannot be told apart"
 
 
 def _beats(law: str, other: str, comparisons: tuple[Comparison, ...]) -> bool:

@@ -8,12 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heavytail.tails.interval import profile, scatter
-from heavytail.tails.power_law import PowerLawFit, fit_power_law
+from heavytail.tails.power_law import PowerLawFit, fit_power_law, log_ratio
 
-__all__ = ["Bootstrap", "bootstrap"]
+__all__ = ["MIN_COUNT", "Bootstrap", "bootstrap"]
+
+MIN_COUNT = 39
+"""Fewest replicates: with 39 one of 40 equal parts lies beyond each end of a 95 % interval."""
 
 _SLACK = 0.25
 _LEVEL = 0.95
+_RANGE = 700.0  # of logarithms, so that no replicate leaves the range of floating-point numbers
 _EIGENVALUES = 1.15  # widens the interval of eigenvalues
 
 Vector = NDArray[np.float64]
@@ -46,7 +50,8 @@ def bootstrap(x: ArrayLike, fit: PowerLawFit, count: int, seed: Seed, *, eigenva
     The interval is that of the percentiles of alpha over samples drawn from the data with replacement (Efron 1979), so
     that it has the scatter of the start in it. Where the points follow their law more closely than independent ones do
     it shrinks with their scatter (see `interval.scatter`). It covers 93 to 98 % of independent samples of 100 to 1,000
-    points. That of eigenvalues is wider by 1.15, which heavy-tailed matrices need.
+    distinct points, and 85 to 90 % of fewer than 60. That of eigenvalues is wider by 1.15, which heavy-tailed matrices
+    need.
 
     The p-value is that of the semi-parametric bootstrap of Clauset, Shalizi and Newman (2009, section 4.1): points
     below the start are drawn from the data, points above it from the fitted law, as many of each as chance gives. With
@@ -63,12 +68,12 @@ def bootstrap(x: ArrayLike, fit: PowerLawFit, count: int, seed: Seed, *, eigenva
     Args:
         x: (n,) positive sample, ascending.
         fit: the fit of `fit_power_law(x)`.
-        count: number of replicates, at least 1.
+        count: number of replicates, at least 39: fewer have no 2.5 % point and no p-value below 0.05.
         seed: seed or generator.
         eigenvalues: whether the sample is the spectrum of a matrix, whose points are not independent.
 
     Raises:
-        ValueError: if count is below 1.
+        ValueError: if count is below 39.
 
     Example:
         >>> x = np.sort((1 - np.random.default_rng(0).random(500)) ** (-1 / 1.5))
@@ -76,13 +81,13 @@ def bootstrap(x: ArrayLike, fit: PowerLawFit, count: int, seed: Seed, *, eigenva
         >>> found.alpha_lo < 2.5 < found.alpha_hi, found.p_value > 0.1
         (True, True)
     """
-    if count < 1:
-        raise ValueError(f"the number of replicates must be at least 1; got {count}")
+    if count < MIN_COUNT:
+        raise ValueError(f"the number of replicates must be at least {MIN_COUNT}; got {count}")
     x, rng = np.asarray(x, dtype=np.float64), np.random.default_rng(seed)
     slopes = np.sort([_slope(_resampled(x, rng), fit) for _ in range(count)])
     tails = (0.5 - _LEVEL / 2, 0.5 + _LEVEL / 2)
     shifts = scatter(fit) * (_EIGENVALUES if eigenvalues else 1) * np.log(np.quantile(slopes, tails) / (fit.alpha - 1))
-    low, high = 1 + (fit.alpha - 1) * np.exp(shifts)
+    low, high = 1 + (fit.alpha - 1) * np.exp((min(shifts[0], 0.0), max(shifts[1], 0.0)))  # alpha itself is in it
     start = _start(x, fit)
     farther = sum(_farther(_simulated(x, start, fit.alpha, rng), fit) for _ in range(count))
     return Bootstrap(count, float(low), float(high), (1 + farther) / (1 + count), 1 + slopes)
@@ -106,11 +111,11 @@ def _start(x: Vector, fit: PowerLawFit) -> int:
 
 
 def _simulated(x: Vector, start: int, alpha: float, rng: np.random.Generator) -> Vector:
-    """Draw a sample with the body of x below its point `start` and the power law from there on."""
+    """Draw a sample, in units of x[start], with the body of x below that point and the power law from there on."""
     below = int(rng.binomial(x.size, start / x.size))
-    body = x[np.sort(rng.integers(start, size=below))] if below else x[:0]
-    tail = x[start] * (1 - rng.random(x.size - below)) ** (-1 / (alpha - 1))
-    return np.concatenate((body, np.sort(tail)))
+    body = log_ratio(x[np.sort(rng.integers(start, size=below))], x[start]) if below else x[:0]
+    tail = np.sort(rng.standard_exponential(x.size - below)) / (alpha - 1)
+    return np.exp(np.clip(np.concatenate((body, tail)), -_RANGE, _RANGE))
 
 
 def _farther(x: Vector, fit: PowerLawFit) -> bool:

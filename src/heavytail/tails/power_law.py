@@ -147,7 +147,7 @@ def hill(x: ArrayLike, *, fraction: float = 0.5) -> float:
     k = int(x.size * fraction)
     if k < 2:
         return nan
-    total = float(np.log(x[-k:] / x[-k - 1]).sum())
+    total = float(log_ratio(x[-k:], float(x[-k - 1])).sum())
     return 1 + k / total if total > k * 1e-14 else nan
 
 
