@@ -18,7 +18,7 @@ from heavytail.diagnosis.noise import Noise
 from heavytail.diagnosis.row import Row
 from heavytail.errors import visible
 from heavytail.report.model_report import STATUSES, ModelReport
-from heavytail.tails.alternatives import LEVEL, UNDECIDED
+from heavytail.tails.alternatives import UNDECIDED
 from heavytail.tails.laws import LAWS
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def print_report(report: ModelReport, console: Console) -> None:
         highlight=False,
     )
     if any(row.tail for row in rows):
-        console.print(_tails(rows), highlight=False)
+        console.print(_tails(report), highlight=False)
     if report.noise:
         console.print(_noise(summary), highlight=False)
     _print_left_out(report.rows, report.source["notes"], console)
@@ -132,24 +132,20 @@ def _end(name: str, width: int) -> str:
 
 
 def _mean(column: str, summary: Mapping[str, Any]) -> str:
-    """Write a mean with its title, that of alpha with its interval."""
-    if column != "alpha":
-        return f"{_TITLES[column]} {summary[column]:.3f}"
-    ends = summary.get("alpha_lo", nan), summary.get("alpha_hi", nan)
-    return f"α {_alpha(summary['alpha'], *ends)}"
+    """Write a mean with its title."""
+    return f"α {summary['alpha']:.2f}" if column == "alpha" else f"{_TITLES[column]} {summary[column]:.3f}"
 
 
 def _alpha(value: float, low: float, high: float) -> str:
     return f"{value:.2f}" + (f" ({low:.2f}–{high:.2f})" if isfinite(low) else "")
 
 
-def _tails(rows: Iterable[Row]) -> str:
+def _tails(report: ModelReport) -> str:
     """Say in one line which laws the tails follow."""
-    judged = [row for row in rows if row.tail]
-    counts = Counter(row.tail for row in judged)
+    counts = Counter(row.tail for row in report.rows)
     listed = ", ".join(f"{counts[law]} {law}" for law in _LAWS if counts[law])
-    rejected = sum(row.p_value <= LEVEL for row in judged)
-    return f"tails: {listed}; power law rejected (p <= {LEVEL:g}) in {rejected}"
+    rejected = sum(tail.evidence.verdict.rejected for tail in report.tails.values() if tail.evidence is not None)
+    return f"tails: {listed}; power law rejected in {rejected}"
 
 
 def _noise(summary: Mapping[str, Any]) -> str:

@@ -14,6 +14,11 @@ def ok(name="layer", **changes):
     return Row(**(named | calm | changes))
 
 
+@pytest.fixture(scope="module")
+def report():
+    return sample.tailed(39)
+
+
 def left(status, name="layer", reason=""):
     return Row(name=name, kind="linear", dtype="float32", status=status, reason=reason)
 
@@ -117,8 +122,7 @@ def test_a_power_law_and_an_open_verdict_are_none(law):
     assert attention([ok(tail=law)], {}) == ()
 
 
-def test_an_alpha_that_hangs_on_the_largest_eigenvalue_is_a_note():
-    report = sample.tailed(1)
+def test_an_alpha_that_hangs_on_the_largest_eigenvalue_is_a_note(report):
     said = [f for f in attention(report.rows, report.tails) if "hangs" in f.sentence]
     alpha, clipped = (report.tails["knotted"].evidence.fingers.alphas[k] for k in (0, 1))
     (finding,) = said
@@ -126,14 +130,60 @@ def test_an_alpha_that_hangs_on_the_largest_eigenvalue_is_a_note():
     assert finding.sentence.startswith(f"alpha falls from {alpha:.2f} to {clipped:.2f} without the largest eigenvalue,")
 
 
-def test_several_fingers_are_counted_and_a_fall_within_the_error_is_none():
-    tail = sample.tailed(1).tails["knotted"]
+def test_several_fingers_are_counted_and_a_fall_within_the_error_is_none(report):
+    tail = report.tails["knotted"]
     fingers = tail.evidence.fingers
     three = replace(tail, evidence=replace(tail.evidence, fingers=replace(fingers, count=3)))
     (finding,) = attention([ok("a")], {"a": three})
     assert "without the 3 largest eigenvalues" in finding.sentence
     unsure = replace(fingers, fit=replace(fingers.fit, sigma=10.0))
     assert attention([ok("a")], {"a": replace(tail, evidence=replace(tail.evidence, fingers=unsure))}) == ()
+
+
+JUMPS = (7.8, 10.1, 11.5, 13.4, 15.6, 3.6, 3.6, 8.8, 9.2, 10.1, 11.6)  # MiniLM layer.5.attention.self.value
+
+
+@pytest.fixture(scope="module")
+def tail_with(report):
+    """A tail with these exponents without its k largest points."""
+    tail = report.tails["knotted"]
+
+    def make(alphas, count, sigma=1.0):
+        fit = replace(tail.evidence.fingers.fit, alpha=alphas[0], sigma=sigma)
+        clipped = replace(fit, alpha=alphas[count])
+        fingers = replace(tail.evidence.fingers, fit=fit, alphas=alphas, count=count, clipped=clipped)
+        return replace(tail, evidence=replace(tail.evidence, fingers=fingers))
+
+    return make
+
+
+def test_an_alpha_that_comes_back_jumps_and_does_not_hang_on_the_points_left_out(tail_with):
+    (finding,) = attention([ok("a")], {"a": tail_with(JUMPS, 5)})
+    assert (finding.severity, finding.name) == ("note", "a")
+    assert finding.sentence == (
+        "alpha jumps between 3.6 and 15.6 as its 1 to 10 largest eigenvalues are left out: "
+        "it is no property of the layer"
+    )
+    assert attention([ok("a")], {"a": tail_with(JUMPS, 5, sigma=4.3)}) == ()
+
+
+@pytest.mark.parametrize(
+    ("last", "word"), [((3.0, 2.5, 3.9), "hangs"), ((3.0, nan, 3.5), "hangs"), ((3.0, 2.5, 4.1), "jumps")]
+)
+def test_an_alpha_hangs_on_the_points_left_out_only_if_it_stays_low(tail_with, last, word):
+    (finding,) = attention([ok("a")], {"a": tail_with((5.0, 5.2, *last), 2)})
+    assert word in finding.sentence
+
+
+def test_jumps_are_grouped_apart_from_falls(tail_with):
+    rows = [ok(f"l{i}") for i in range(8)]
+    tails = {f"l{i}": tail_with(JUMPS, 5, sigma=1 + i / 10) for i in range(4)}
+    tails |= {f"l{i}": tail_with((5.0, 3.0, 3.0), 1) for i in range(4, 8)}
+    falls, jumps = attention(rows, tails)
+    assert [member.name for member in jumps.members] == ["l0", "l1", "l2", "l3"]
+    assert "jumps" in jumps.sentence
+    assert [member.name for member in falls.members] == ["l4", "l5", "l6", "l7"]
+    assert "hangs" in falls.sentence
 
 
 def test_traps_are_a_note():
@@ -150,6 +200,12 @@ def test_a_bulk_without_spikes_is_a_note_and_no_bulk_is_none():
     )
     assert attention([ok(num_spikes=4), ok(num_spikes=nan)], {}) == ()
     assert attention([left("failed")], {})[0].severity == "problem"
+
+
+def test_a_spectrum_with_a_tail_heavier_than_noise_is_more_than_noise():
+    assert attention([ok(num_spikes=0, tail_score=1.7)], {}) == ()
+    assert "nothing beyond noise" in only(ok(num_spikes=0, tail_score=1.6)).sentence
+    assert "nothing beyond noise" in only(ok(num_spikes=0, tail_score=nan)).sentence
 
 
 def test_a_missing_tail_is_not_blamed_on_a_missing_bulk():
@@ -173,3 +229,15 @@ def test_findings_come_in_the_order_of_severity():
 
 def test_a_row_that_is_not_ok_has_only_its_status_reported():
     assert only(ok(status="failed", rank_loss=512, entropy=0.1, warning="over-trained")).severity == "problem"
+
+
+def test_a_power_law_that_loses_to_laws_that_bend_is_a_description_even_if_it_passes_its_own_test(report):
+    tail = report.tails["straight"]
+    verdict = replace(tail.evidence.verdict, law="undecided", rejected=True)
+    bent = replace(tail, evidence=replace(tail.evidence, verdict=verdict, fingers=None))
+    row = ok("a", p_value=0.4, tail="undecided")
+    (finding,) = attention([row], {"a": bent})
+    assert "loses to laws that bend" in finding.sentence
+    (rejected,) = attention([replace(row, p_value=0.01)], {"a": bent})
+    assert "is rejected (p = 0.01)" in rejected.sentence
+    assert attention([row], {"a": replace(tail, evidence=replace(tail.evidence, fingers=None))}) == ()

@@ -1,10 +1,13 @@
 """The page in a real browser; skipped where Debian's chromium is missing."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from report import sample
 
+import heavytail
 from heavytail.report.page import render
 
 _CHROMIUM, _DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -387,12 +390,34 @@ def test_the_verdict_its_laws_and_fingers_are_put_in_words(driver, tailed):
                 found + report.tails[row.name].evidence.verdict.reason
             )
             assert ("description at most" in one(page, "#panel .evidence").text) == (row.p_value <= 0.05)
+            assert ("law; it passes" in one(page, "#panel .evidence").text) == (row.p_value > 0.05)
             assert len(texts(page, "#panel .laws tbody tr")) == 5
             assert "density peak" in texts(page, "#panel .starts tbody th")
         page.execute_script("location.hash = '#layer=knotted'")
         assert opens(page, "knotted")
         first, second = report.tails["knotted"].evidence.fingers.alphas[:2]
         assert f"α falls from {first:.2f} to {second:.2f} without the largest eigenvalue." in one(page, "#panel").text
+
+
+@pytest.mark.parametrize(
+    ("p_value", "rejected", "words"),
+    [
+        (0.3, False, "it passes."),
+        (0.3, True, "it passes its own test, but loses to a law that bends."),
+        (0.01, True, "it does not pass, and alpha is a description at most."),
+    ],
+)
+def test_a_power_law_that_is_rejected_does_not_just_pass(driver, tmp_path, p_value, rejected, words):
+    report = sample.tailed()
+    tail = report.tails["bent"]
+    bootstrap = replace(tail.evidence.bootstrap, p_value=p_value)
+    verdict = replace(tail.evidence.verdict, rejected=rejected)
+    tail = replace(tail, evidence=replace(tail.evidence, bootstrap=bootstrap, verdict=verdict))
+    path = tmp_path / "report.html"
+    path.write_text(render(replace(report, tails={**report.tails, "bent": tail})), encoding="utf-8")
+    for page in _visit(driver, f"{path.as_uri()}#layer=bent"):
+        assert opens(page, "bent")
+        assert one(page, "#panel .evidence").text.endswith(f"samples of the fitted power law; {words}")
 
 
 def test_how_heavy_a_tail_is_against_noise_is_put_in_words(driver, noisy):
@@ -486,6 +511,39 @@ def test_traps_are_listed_with_their_places(driver, noisy):
         assert "3 traps" in one(page, "#panel .verdict").text
         places = {text.split(",", 1)[0] if "(" not in text else text[:14] for text in texts(page, "#panel .traps li")}
         assert places == {"entry (10, 20)", "column 99", "row 300"}
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """Layers of one column, and one whose eigenvalues are so large that a product of two overflows."""
+    folder = tmp_path_factory.mktemp("odd")
+    large = 1e151 * np.random.default_rng(1).standard_normal((60, 40))
+    column = np.random.default_rng(0).standard_normal((9, 1))
+    np.savez(folder / "odd.npz", one=np.ones((1, 1)), column=column, large=large)
+    report = heavytail.analyze(folder / "odd.npz", vectors=True, nulls=3)
+    (folder / "odd.html").write_text(render(report), encoding="utf-8")
+    return (folder / "odd.html").as_uri()
+
+
+@pytest.mark.parametrize("name", ["one", "column"])
+def test_an_entropy_of_a_single_component_is_a_dash(driver, odd, name):
+    for page in _visit(driver, f"{odd}#layer={name}"):
+        assert opens(page, name)
+        rows = page.find_elements("css selector", "#panel .vectors tbody tr")
+        right = next(row.text for row in rows if row.text.startswith("right, random"))
+        assert right.split()[2:] == ["1.00", "1.00", "–"]
+
+
+def test_the_noise_of_eigenvalues_near_the_largest_float_is_drawn(driver, odd):
+    heights = (
+        "return [...document.querySelectorAll('#panel figure svg path.law')].map(path =>"
+        "path.getAttribute('d').match(/[0-9.-]+,[0-9.-]+/g).map(text => Number(text.split(',')[1])))"
+    )
+    for page in _visit(driver, f"{odd}#layer=large"):
+        assert opens(page, "large")
+        density, histogram = page.execute_script(heights)
+        assert len(density) == len(histogram) > 100
+        assert len(set(histogram)) > 20
 
 
 def test_localisation_is_a_table(driver, noisy):

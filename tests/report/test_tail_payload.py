@@ -138,6 +138,16 @@ def test_the_exponent_is_told_without_each_of_the_largest(report, told, name):
     assert told[name]["fingers"]["count"] == (1 if name == "knotted" else 0)
 
 
+@pytest.mark.parametrize("p_value", [0.05, 0.051])
+@pytest.mark.parametrize("rejected", [False, True])
+def test_its_own_test_and_the_verdict_on_the_power_law_are_told_apart(report, p_value, rejected):
+    tail = report.tails["bent"]
+    bootstrap = replace(tail.evidence.bootstrap, p_value=p_value)
+    evidence = replace(tail.evidence, bootstrap=bootstrap, verdict=replace(tail.evidence.verdict, rejected=rejected))
+    found = tail_payload(replace(tail, evidence=evidence))
+    assert (found["fits"], found["rejected"]) == (p_value > 0.05, rejected)
+
+
 def test_other_starts_are_told_with_their_fits(report, told):
     x = report.spectra["straight"].evals
     starts = {name: numbers for name, *numbers in told["straight"]["starts"]}

@@ -9,6 +9,7 @@ from math import inf, isfinite, isnan, sqrt
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.tail import BAND, Tail
 from heavytail.tails.alternatives import LEVEL, UNDECIDED
+from heavytail.tails.fingers import Fingers
 from heavytail.tails.laws import PowerLaw
 
 __all__ = ["SEVERITIES", "Finding", "attention"]
@@ -22,6 +23,8 @@ _DISTANCE = 0.1
 _KS_1_PERCENT = 1.63
 _WIDEST = BAND[1] - BAND[0]
 _SURE = 1.0  # standard errors that alpha of a power law falls by in 1 % of samples, as its largest points are left out
+_DROP = 1.0  # of alpha, from which points left out count as fingers
+_HEAVIER = 1.645  # tail score that noise exceeds in 5 % of samples
 _WHOLE = 0.03
 
 
@@ -63,7 +66,7 @@ def attention(rows: Iterable[Row], tails: Mapping[str, Tail]) -> tuple[Finding, 
         The findings; none if there is nothing to look at.
     """
     rows = tuple(rows)
-    findings = [finding for check in (*_CHECKS, _fingers(tails)) for finding in _apply(check, rows)]
+    findings = [finding for check in (*_CHECKS, *_fingers(tails), _bent(tails)) for finding in _apply(check, rows)]
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
@@ -150,6 +153,18 @@ def _rejected(row: Row) -> str | None:
     return f"the power law is rejected (p = {row.p_value:.2g}): alpha {_number(row.alpha)} is a description at most"
 
 
+def _bent(tails: Mapping[str, Tail]) -> _Check:
+    """Make the rule on power laws that pass their own test, and lose to laws of which none is clearly the best."""
+    losers = {name for name, tail in tails.items() if tail.evidence is not None and tail.evidence.verdict.rejected}
+
+    def one(row: Row) -> str | None:
+        if row.status != "ok" or row.tail != UNDECIDED or row.p_value <= LEVEL or row.name not in losers:
+            return None
+        return f"the power law loses to laws that bend: alpha {_number(row.alpha)} is a description at most"
+
+    return _Check("note", one, "the power law loses to laws that bend, and alpha is a description at most")
+
+
 def _other_law(row: Row) -> str | None:
     if row.status != "ok" or row.tail in ("", UNDECIDED, PowerLaw.name):
         return None
@@ -165,24 +180,50 @@ def _too_wide(row: Row) -> str | None:
     )
 
 
-def _fingers(tails: Mapping[str, Tail]) -> _Check:
-    """Make the rule on exponents that a few eigenvalues decide."""
+def _fingers(tails: Mapping[str, Tail]) -> tuple[_Check, _Check]:
+    """Make the rules on exponents that a few eigenvalues decide: those that stay low without them, and the others."""
     known = {name: tail.evidence.fingers for name, tail in tails.items() if tail.evidence is not None}
     falls = {name: found for name, found in known.items() if found is not None and found.count and found.fall > _SURE}
 
-    def one(row: Row) -> str | None:
-        found = falls.get(row.name)
-        if row.status != "ok" or found is None:
-            return None
-        largest = "largest eigenvalue" if found.count == 1 else f"{found.count} largest eigenvalues"
-        before, after = _number(found.fit.alpha), _number(found.clipped.alpha)
-        return f"alpha falls from {before} to {after} without the {largest}, on which it hangs"
+    def check(*, low: bool, say: Callable[[Fingers], str], many: str) -> _Check:
+        chosen = {name: found for name, found in falls.items() if _stays_low(found) is low}
+        return _Check(
+            "note",
+            lambda row: say(chosen[row.name]) if row.status == "ok" and row.name in chosen else None,
+            many,
+            lambda row: chosen[row.name].fall if row.name in chosen else -inf,
+        )
 
-    return _Check(
-        "note",
-        one,
-        "alpha hangs on a few of the largest eigenvalues and falls by more than 1 without them",
-        lambda row: falls[row.name].fall if row.name in falls else -inf,
+    return (
+        check(
+            low=True,
+            say=_hangs,
+            many="alpha hangs on a few of the largest eigenvalues and falls by more than 1 without them",
+        ),
+        check(
+            low=False,
+            say=_jumps,
+            many="alpha jumps by more than 1 as the largest eigenvalues are left out: it is no property of the layer",
+        ),
+    )
+
+
+def _stays_low(found: Fingers) -> bool:
+    """Whether alpha, once it has fallen, stays so as more points are left out."""
+    return not any(alpha >= found.fit.alpha - _DROP for alpha in found.alphas[found.count :])
+
+
+def _hangs(found: Fingers) -> str:
+    largest = "largest eigenvalue" if found.count == 1 else f"{found.count} largest eigenvalues"
+    before, after = _number(found.fit.alpha), _number(found.clipped.alpha)
+    return f"alpha falls from {before} to {after} without the {largest}, on which it hangs"
+
+
+def _jumps(found: Fingers) -> str:
+    known = [alpha for alpha in found.alphas if isfinite(alpha)]
+    return (
+        f"alpha jumps between {min(known):.1f} and {max(known):.1f} as its 1 to {len(found.alphas) - 1} "
+        "largest eigenvalues are left out: it is no property of the layer"
     )
 
 
@@ -196,6 +237,8 @@ def _traps(row: Row) -> str | None:
 
 def _only_noise(row: Row) -> str | None:
     if row.status != "ok" or row.num_spikes != 0 or row.num_traps > 0 or abs(row.sigma_mp - 1) > _WHOLE:
+        return None
+    if row.tail_score > _HEAVIER:
         return None
     return "its spectrum shows nothing beyond noise: untrained, or reset?"
 

@@ -22,7 +22,6 @@ from heavytail.diagnosis.noise import LEVEL
 from heavytail.diagnosis.row import DEFINITIONS, Row
 from heavytail.report.attention import attention
 from heavytail.report.payload import clean, payload, printable
-from heavytail.tails.alternatives import LEVEL as REJECTED
 
 if TYPE_CHECKING:
     from heavytail.report.model_report import ModelReport
@@ -49,7 +48,6 @@ class _Figure:
     column: str
     label: str
     value: str
-    interval: str
     median: str
     count: int
     definition: str
@@ -87,7 +85,7 @@ def render(report: ModelReport) -> str:
             findings=findings,
             figures=_figures(report.summary, rows),
             statuses=[(status, sum(row.status == status for row in rows)) for status in _STATUSES],
-            tails=_tails(report.summary, rows),
+            tails=_tails(report, rows),
             noise=_noise(report, rows),
             version=report.version,
         )
@@ -186,24 +184,22 @@ def _figures(summary: Mapping[str, Any], rows: Iterable[Row]) -> list[_Figure]:
         values = [value for row in ok if isfinite(value := getattr(row, column))]
         mean = summary.get(column, sum(values) / len(values) if values else None)
         middle = median(values) if values else None
-        ends = [_two(summary.get(f"{column}_{end}")) for end in ("lo", "hi")]
-        interval = "" if "–" in ends else " to ".join(ends)
-        figures.append(_Figure(column, label, _two(mean), interval, _two(middle), len(values), DEFINITIONS[column]))
+        figures.append(_Figure(column, label, _two(mean), _two(middle), len(values), DEFINITIONS[column]))
     return figures
 
 
-def _tails(summary: Mapping[str, Any], rows: Iterable[Row]) -> list[tuple[str, str]]:
+def _tails(report: ModelReport, rows: Iterable[Row]) -> list[tuple[str, str]]:
     """Say how many tails are power laws; nothing where no evidence was asked for."""
     judged = [row for row in rows if row.tail]
-    if not judged or not isfinite(summary.get("power_laws", nan)):
+    if not judged or not isfinite(report.summary.get("power_laws", nan)):
         return []
-    laws, undecided = int(summary["power_laws"]), int(summary["undecided"])
-    rejected = sum(row.p_value <= REJECTED for row in judged)
+    laws, undecided = int(report.summary["power_laws"]), int(report.summary["undecided"])
+    rejected = sum(tail.evidence.verdict.rejected for tail in report.tails.values() if tail.evidence is not None)
     return [
         (str(laws), f"of {_plural(len(judged), 'tail')} {'is a power law' if laws == 1 else 'are power laws'}"),
         (str(len(judged) - laws - undecided), "of another law"),
         (str(undecided), "undecided"),
-        (str(rejected), f"where the power law is rejected (p ≤ {REJECTED:g})"),
+        (str(rejected), "where the power law is rejected"),
     ]
 
 

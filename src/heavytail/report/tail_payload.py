@@ -32,8 +32,9 @@ def tail_payload(tail: Tail | None) -> dict[str, Any] | None:
 
     Returns:
         The interval and the p-value of the excess over noise, or why there are none; the profile; where replicates
-        were asked for, their number, whether they reject the power law, why the verdict is what it is, the laws, the
-        exponent without the largest eigenvalues, and the power law from other starts.
+        were asked for, their number, whether the power law fits by them, whether it is rejected all the same, why the
+        verdict is what it is, the laws, the exponent without the largest eigenvalues, and the power law from other
+        starts.
     """
     if tail is None or tail.fit is None or tail.profile is None or not tail.profile.alpha.size:
         return None
@@ -63,7 +64,8 @@ def _profile(found: Profile, fit: PowerLawFit) -> dict[str, Any]:
 def _evidence(evidence: Evidence, fit: PowerLawFit) -> dict[str, Any]:
     return {
         "replicates": evidence.bootstrap.count,
-        "rejected": evidence.bootstrap.p_value <= LEVEL,
+        "fits": evidence.bootstrap.p_value > LEVEL,
+        "rejected": evidence.verdict.rejected,
         "why": evidence.verdict.reason,
         "laws": list(_laws(evidence.verdict, fit.xmax)),
         "fingers": evidence.fingers and _fingers(evidence.fingers),

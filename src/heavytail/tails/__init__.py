@@ -1,7 +1,7 @@
 """Power-law inference on positive numbers: eigenvalues, or any others.
 
 `fit_power_law` fits the tail, `interval` and `bootstrap` say how sure its exponent is, `compare_laws` which of the
-`laws` the evidence prefers, `find_fingers` what hangs on the largest points; `thresholds` has other rules for the start.
+`laws` the evidence prefers, `find_fingers` what hangs on the largest points; `thresholds` has other rules for a start.
 
 Example:
     >>> from heavytail import tails

@@ -16,7 +16,7 @@ function lawOf(noise, count) {
   };
   const of = (x, part) => {
     if (x <= part.low || x >= part.high) return 0;
-    return part.steps ? stepped(x, part) : (part.factor * Math.sqrt((part.high - x) * (x - part.low))) / x;
+    return part.steps ? stepped(x, part) : (part.factor * Math.sqrt(part.high - x) * Math.sqrt(x - part.low)) / x;
   };
   return {
     low: Math.min(...parts.map(({ low }) => low)), high: Math.max(...parts.map(({ high }) => high)),
@@ -155,7 +155,8 @@ const MEASURED = {
 
 function vectorTable(sides, measures) {
   const number = (text, far = false) => make("td", { class: far ? "number far" : "number" }, text);
-  const three = (value) => number(Math.abs(value) < 100 ? value.toPrecision(3) : significant(value));
+  const three = (value) =>
+    number(value === null ? "–" : Math.abs(value) < 100 ? value.toPrecision(3) : significant(value));
   const z = (value) => number(value === null ? "–" : signed(value.toFixed(Math.abs(value) < 100 ? 1 : 0)), value < -3);
   const line = (title, count, cells) => make("tr", {}, make("th", { scope: "row" }, title), number(count), ...cells);
   const head = (text, tip = null) =>

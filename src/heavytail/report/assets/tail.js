@@ -43,13 +43,14 @@ function scoreWords({ score }, get) {
     `${low.toFixed(2)} to ${high.toFixed(2)}), ${units} standard deviations from it; p ${p < 1e-15 ? "" : "= "}${chance(p)}.`);
 }
 
-function verdictWords({ why, replicates, rejected }, get) {
+function verdictWords({ why, replicates, fits, rejected }, get) {
   const [law, p] = [get("tail"), get("p_value")];
   const found = law === "undecided" ? "Undecided" : `${/^[aeiou]/.test(law) ? "An" : "A"} ${law}`;
-  const fit = rejected ? "does not pass, and alpha is a description at most" : "passes";
+  const fit = !fits ? "does not pass, and alpha is a description at most"
+    : rejected ? "passes its own test, but loses to a law that bends" : "passes";
   return [make("p", {}, make("b", {}, `${found}: `), `${why}.`),
-    make("p", {}, `Goodness of fit: p = ${significant(p, 2)} from ${grouped(replicates)} samples of the fitted law; ` +
-      `the power law ${fit}.`)];
+    make("p", {}, `Goodness of fit: p = ${significant(p, 2)} from ${grouped(replicates)} samples of the fitted power law; ` +
+      `it ${fit}.`)];
 }
 
 const withSigma = (value, error) => significant(value) + (error === null ? "" : ` ± ${significant(error, 2)}`);
