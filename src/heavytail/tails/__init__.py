@@ -13,16 +13,10 @@ Example:
     (True, 'power law')
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from heavytail.tails import bootstrap, interval, laws, likelihood, thresholds
-    from heavytail.tails.alternatives import compare_laws
-    from heavytail.tails.fingers import find_fingers
-    from heavytail.tails.power_law import fit_power_law, hill
+from heavytail.tails import bootstrap, interval, laws, likelihood, thresholds
+from heavytail.tails.alternatives import compare_laws
+from heavytail.tails.fingers import find_fingers
+from heavytail.tails.power_law import fit_power_law, hill
 
 __all__ = [
     "bootstrap",
@@ -35,18 +29,3 @@ __all__ = [
     "likelihood",
     "thresholds",
 ]
-
-_HOMES = {"compare_laws": "alternatives", "find_fingers": "fingers", "fit_power_law": "power_law", "hill": "power_law"}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    if name in __all__:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
