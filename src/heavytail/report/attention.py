@@ -9,7 +9,7 @@ from math import inf, isfinite, isnan, sqrt
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.tail import BAND, Tail
 from heavytail.tails.alternatives import LEVEL, UNDECIDED
-from heavytail.tails.fingers import Fingers
+from heavytail.tails.fingers import FALL, Fingers
 from heavytail.tails.laws import PowerLaw
 
 __all__ = ["SEVERITIES", "Finding", "attention"]
@@ -23,7 +23,6 @@ _DISTANCE = 0.1
 _KS_1_PERCENT = 1.63
 _WIDEST = BAND[1] - BAND[0]
 _SURE = 1.0  # standard errors that alpha of a power law falls by in 1 % of samples, as its largest points are left out
-_DROP = 1.0  # of alpha, from which points left out count as fingers
 _HEAVIER = 1.645  # tail score that noise exceeds in 5 % of samples
 _WHOLE = 0.03
 
@@ -210,7 +209,7 @@ def _fingers(tails: Mapping[str, Tail]) -> tuple[_Check, _Check]:
 
 def _stays_low(found: Fingers) -> bool:
     """Whether alpha, once it has fallen, stays so as more points are left out."""
-    return not any(alpha >= found.fit.alpha - _DROP for alpha in found.alphas[found.count :])
+    return not any(alpha >= found.fit.alpha - FALL for alpha in found.alphas[found.count :])
 
 
 def _hangs(found: Fingers) -> str:

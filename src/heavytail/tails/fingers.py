@@ -14,7 +14,10 @@ from numpy.typing import ArrayLike
 
 from heavytail.tails.power_law import MIN_TAIL, PowerLawFit, as_sample, fit_power_law
 
-__all__ = ["Fingers", "find_fingers"]
+__all__ = ["FALL", "Fingers", "find_fingers"]
+
+FALL = 1.0
+"""Fall of alpha beyond which the points left out are fingers: WeightWatcher's `finger_thresh`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Fingers:
 
 
 def find_fingers(
-    x: ArrayLike, most: int = 10, *, threshold: float = 1.0, min_tail: int = MIN_TAIL, two_sided: bool = True
+    x: ArrayLike, most: int = 10, *, threshold: float = FALL, min_tail: int = MIN_TAIL, two_sided: bool = True
 ) -> Fingers | None:
     """Refit a power law with the 1, 2, ..., `most` largest points left out, its start chosen anew each time.
 
