@@ -191,10 +191,10 @@ def compare_laws(x: ArrayLike, *, xmin: float | None = None, xmax: float = inf, 
     so in two of three samples of 1,000 points above 1.
 
     A true power law (alpha from 1.5 to 4) is called something else than it or `undecided` in at most 5 % of the
-    samples, n = 100 or 1,000: with xmin known it is named in 93 to 95 % (n = 1,000), with xmin of least distance in 95 to
-    99 %. Points that repel each other change little: of spectra of heavy-tailed matrices (mu = 0.5 and 1, 300 x 300) 91 % are
-    called power laws and the others undecided, of inverse Wishart matrices all, of Gaussian matrices with a power-law
-    population 82 % (Q = 1) and 97 % (Q = 4), and of Gaussian noise (600 x 300) none.
+    samples, n = 100 or 1,000. It is named in 93 to 95 % of those of 1,000 with xmin known, and in 95 to 99 % with xmin
+    of least distance. Points that repel each other change little: of spectra of heavy-tailed matrices (mu = 0.5 and 1,
+    300 x 300) 91 % are called power laws and the others undecided, of inverse Wishart matrices all, of Gaussian
+    matrices with a power-law population 82 % (Q = 1) and 97 % (Q = 4), and of Gaussian noise (600 x 300) none.
 
     Args:
         x: (n,) the tail, all at or above xmin.
