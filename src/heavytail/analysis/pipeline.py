@@ -105,6 +105,7 @@ def analyze(
     found = [layer for job in finished for layer in job]
     rows = tuple(layer.row for layer in found)
     tails = {layer.row.name: layer.tail for layer in found if layer.tail is not None}
+    phases = {layer.row.name: layer.phase for layer in found if layer.phase is not None}
     noise = {layer.row.name: layer.noise for layer in found if layer.noise is not None}
     opened = planned.source
     return ModelReport(
@@ -127,6 +128,7 @@ def analyze(
         rows=rows,
         spectra={layer.row.name: layer.spectrum for layer in found if layer.spectrum is not None},
         tails=tails,
+        phases=phases,
         noise=noise,
         vectors={layer.row.name: layer.vectors for layer in found if layer.vectors},
         version=__version__,

@@ -11,6 +11,7 @@ import numpy as np
 
 from heavytail.diagnosis.metrics import diagnose
 from heavytail.diagnosis.noise import LEVEL, Noise, find_noise
+from heavytail.diagnosis.phases import Phase, find_phase
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.shuffles import shuffle
 from heavytail.diagnosis.tail import Tail, find_tail
@@ -50,12 +51,14 @@ class Layer:
         spectrum: its eigenvalues; None where there are none.
         tail: its power law and the evidence for it; None where there are none, or under another convention.
         noise: the noise under them; None where there are none, or under another convention.
+        phase: its phase of training and the evidence for it; None where there are none, or under another convention.
         vectors: how localised its singular vectors are, where asked for.
     """
 
     row: Row
     spectrum: Spectrum | None = None
     tail: Tail | None = None
+    phase: Phase | None = None
     noise: Noise | None = None
     vectors: tuple[Localisation, ...] = ()
 
@@ -87,15 +90,24 @@ def diagnose_layer(
     row = diagnose(spectrum, tail, name=name, kind=kind, dtype=dtype)
     if row.lambda_max == 0:
         return Layer(row, spectrum)
+    phase = None
     try:
+        phase = find_phase(spectrum)
+        row = replace(row, **phase.columns())
         noise, vectors = _look_deeper(spectrum, matrices, wanted, row, np.random.default_rng([wanted.seed, crc]))
     except (ArithmeticError, ValueError, MemoryError, np.linalg.LinAlgError) as error:
         # What the spectrum alone tells is not lost with it.
-        return Layer(replace(row, reason=f"noise: {type(error).__name__}: {error}"), spectrum, tail)
+        return Layer(
+            replace(row, reason=f"{'phase' if phase is None else 'noise'}: {type(error).__name__}: {error}"),
+            spectrum,
+            tail,
+            phase,
+        )
     # What is too narrow for a tail is too narrow for a bulk, and its row says so already.
     reasons = (row.reason, noise.reason if spectrum.M >= MIN_TAIL else "")
-    row = replace(row, **noise.columns(spectrum), reason="; ".join(filter(None, reasons)))
-    return Layer(row, spectrum, tail, noise, vectors)
+    reason = "; ".join(filter(None, reasons)) or phase.reason
+    row = replace(row, **noise.columns(spectrum), reason=reason)
+    return Layer(row, spectrum, tail, phase, noise, vectors)
 
 
 def _look_deeper(

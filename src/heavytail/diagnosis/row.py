@@ -120,6 +120,6 @@ DEFINITIONS: dict[str, str] = {
     "num_spikes": "Number of eigenvalues beyond the noise; noise alone shows one in 1 layer of 100.",
     "num_traps": "Correlation traps: eigenvalues that shuffled copies show beyond noise, and rows or columns as heavy.",
     "rand_distance": "Jensen-Shannon distance, 0 to 1, between the eigenvalue densities of matrix and shuffled copies.",
-    "phase": "Phase of training. Not computed yet.",
-    "phase_probability": "Probability of that phase. Not computed yet.",
+    "phase": "Phase of training, from the spectrum alone; 'undecided' where none is likelier than all others together.",
+    "phase_probability": "Probability of the likeliest phase, among ensembles of matrices that define the six.",
 }

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heavytail.diagnosis.noise import LEVEL, Noise
+from heavytail.diagnosis.phases import UNDECIDED as PHASE_UNDECIDED
+from heavytail.diagnosis.phases import Phase
 from heavytail.diagnosis.row import COLUMNS, SCHEMA_VERSION, Row
 from heavytail.diagnosis.tail import Tail
 from heavytail.diagnosis.vectors import Localisation
 from heavytail.diagnosis.weightwatcher import DETAILS, details
 from heavytail.errors import RequestError
+from heavytail.rmt.ensembles.phases import PHASES
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.alternatives import UNDECIDED
 from heavytail.tails.laws import PowerLaw
@@ -28,14 +31,14 @@ __all__ = ["STATUSES", "ModelReport", "summarise"]
 
 STATUSES = ("ok", "skipped", "unsupported", "failed")
 
-_BY_LAYER = ("layers", "tails", "noise", "vectors")
+_BY_LAYER = ("layers", "tails", "phases", "noise", "vectors")
 _AVERAGED = (
     *("log_norm", "log_spectral_norm", "stable_rank", "entropy"),
     *("alpha", "alpha_hill", "alpha_weighted", "log_alpha_norm", "mp_softrank"),
 )
 
 
-def summarise(rows: Iterable[Row], noise: Mapping[str, Noise] | None = None) -> dict[str, float | int]:
+def summarise(rows: Iterable[Row], noise: Mapping[str, Noise] | None = None) -> dict[str, Any]:
     """Count the rows of each status, and average the columns over the ok rows where they are not missing.
 
     Args:
@@ -44,12 +47,14 @@ def summarise(rows: Iterable[Row], noise: Mapping[str, Noise] | None = None) -> 
     """
     rows = tuple(rows)
     ok = [row for row in rows if row.status == "ok"]
-    counts: dict[str, float | int] = {status: sum(row.status == status for row in rows) for status in STATUSES}
+    counts: dict[str, Any] = {status: sum(row.status == status for row in rows) for status in STATUSES}
     counts["parameters"] = sum(int(row.num_matrices * row.N * row.M) for row in ok)
     counts["tail_fits"] = sum(isfinite(row.alpha) for row in ok)
     for column in _AVERAGED:
         values = [value for row in ok if isfinite(value := getattr(row, column))]
         counts[column] = sum(values) / len(values) if values else float("nan")
+    phases = [row.phase for row in ok if row.phase]
+    counts["phases"] = {name: phases.count(name) for name in (*PHASES, PHASE_UNDECIDED)} if phases else {}
     return counts | _tail_counts(ok) | _noise_counts(ok, noise or {})
 
 
@@ -95,6 +100,7 @@ class ModelReport:
         spectra: the `Spectrum` of every ok row, by the row's name.
         version: version of heavytail that made the report.
         tails: the `Tail` of every ok row, by the row's name: its power law, other starts, and the evidence asked for.
+        phases: the `Phase` of every ok row, by the row's name: a probability for each phase, and the evidence.
         noise: the `Noise` of every ok row, by the row's name: intervals, p-values and what carries the traps.
         vectors: how localised the singular vectors of each row are, by the row's name, where asked for.
     """
@@ -106,6 +112,7 @@ class ModelReport:
     spectra: Mapping[str, Spectrum]
     version: str
     tails: Mapping[str, Tail] = field(default_factory=dict)
+    phases: Mapping[str, Phase] = field(default_factory=dict)
     noise: Mapping[str, Noise] = field(default_factory=dict)
     vectors: Mapping[str, tuple[Localisation, ...]] = field(default_factory=dict)
 
@@ -153,6 +160,7 @@ class ModelReport:
                 "summary": self.summary,
                 "layers": [row.as_dict() for row in self.rows],
                 "tails": {name: tail.as_dict() for name, tail in self.tails.items()},
+                "phases": {name: phase.as_dict() for name, phase in self.phases.items()},
                 "noise": {name: noise.as_dict() for name, noise in self.noise.items()},
             }
         )

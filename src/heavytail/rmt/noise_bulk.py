@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, log, pi, sqrt
+from math import exp, expm1, log, pi, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -107,6 +107,15 @@ class NoiseBulk:
     def p_value(self) -> float:
         """Chance that noise alone has so large an eigenvalue."""
         return float(TracyWidom(1).sf(self.score))
+
+    @property
+    def misfit_p_value(self) -> float:
+        """Chance that a bulk of noise of this size has so large a misfit."""
+        excess = (self.misfit - self.allowance) * (self.M - self.num_spikes)
+        width = 0.12 + 0.017 * log(
+            self.M - self.num_spikes
+        )  # of Gumbel's law, of simulated noise (benchmarks/noise.py)
+        return -expm1(log(0.99) * exp(-excess / width))
 
     @property
     def fits(self) -> bool:
