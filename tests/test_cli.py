@@ -168,7 +168,7 @@ def reports():
 
 
 @pytest.mark.parametrize("asked", ["nothing", "nulls", "bootstrap"])
-@pytest.mark.parametrize("width", [80, 100, 119, 120, 130, 132, 160, 200])
+@pytest.mark.parametrize("width", [80, 100, 119, 120, 130, 132, 160, 200, 230])
 def test_the_table_fits_its_terminal(reports, width, asked):
     lines = table(reports[asked], width)
     end = next(i for i, line in enumerate(lines) if not line.strip())
@@ -190,8 +190,9 @@ def test_the_table_fits_its_terminal(reports, width, asked):
         assert "encoder.layer.2.attention.output.dense: 1 NaN among 600 entries" in " ".join(lines)
     else:
         assert not re.search(r"\n +\S.*\n +\S", "\n".join(body))  # at most two lines
-    if width == 200:
-        for title in ("N × M", "D", "α̂", "log‖W‖²", "log λmax", "stable rank", "rank", "soft rank"):
+    if width == 230:
+        titles = ("N × M", "phase", "P", "D", "α̂", "log‖W‖²", "log λmax", "stable rank", "rank", "soft rank")
+        for title in titles:
             assert title in re.split(" {2,}", head.strip())
 
 
@@ -219,6 +220,27 @@ def test_verdicts_are_counted_below_the_table(reports):
     assert {law: int(count) for count, law in (part.split(" ", 1) for part in listed.split(", "))} == counts
     verdicts = [tail.evidence.verdict for tail in report.tails.values() if tail.evidence is not None]
     assert rejected == f"power law rejected in {sum(verdict.rejected for verdict in verdicts)}"
+
+
+@pytest.mark.parametrize(("width", "word"), [(110, "heavy"), (230, "heavy-tailed")])
+def test_phases_are_words_in_the_table_short_ones_where_it_is_narrow(reports, width, word):
+    report = reports["nothing"]
+    row = replace(report.rows[0], phase="heavy-tailed", phase_probability=0.87)
+    lines = table(replace(report, rows=(row, *report.rows[1:])), width)
+    assert " phase " in lines[0]
+    assert f" {word} " in lines[1]
+    assert (" 0.87 " in lines[1]) == (width == 230)
+    rows = tuple(replace(row, phase="", phase_probability=np.nan) for row in report.rows)
+    assert " phase " not in table(replace(report, rows=rows), width)[0]
+
+
+def test_phases_are_counted_in_one_line_the_most_frequent_first(reports):
+    report = reports["nothing"]
+    counts = {"random-like": 1, "bulk-decay": 3, "heavy-tailed": 35, "undecided": 0}
+    lines = table(replace(report, summary=report.summary | {"phases": counts, "ok": 40}), 200)
+    assert "phases: 35 heavy-tailed, 3 bulk-decay, 1 random-like; none: 1" in lines
+    lines = table(replace(report, summary=report.summary | {"phases": {}}), 200)
+    assert not any(line.startswith("phases: ") for line in lines)
 
 
 def test_laws_have_short_names_in_the_table(reports):

@@ -87,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     for name in _FORMATS:
         dash = ", - for standard output" if name == "json" else ""
         analyze.add_argument(f"--{name}", metavar="FILE", help=f"write the report as {name}{dash}")
-    analyze.add_argument("--layers", metavar="GLOB", action="append", help="only matching layers; may be repeated")
+    analyze.add_argument(
+        "--layers", metavar="GLOB", action="append", help="only layers of a matching name, or phase=GLOB of a phase"
+    )
     analyze.add_argument(
         "--conv",
         metavar="HOW",

@@ -29,6 +29,8 @@ __all__ = ["human_bytes", "print_claims", "print_estimate", "print_outcome", "pr
 _TITLES = {  # of the columns, in the order in which they are shown
     "kind": "kind",
     "shape": "N × M",
+    "phase": "phase",
+    "phase_probability": "P",
     "alpha": "α (95 %)",
     "p_value": "p",
     "tail": "tail",
@@ -46,15 +48,21 @@ _TITLES = {  # of the columns, in the order in which they are shown
 }
 _ALWAYS = ("alpha", "num_spikes", "num_traps")
 _BY_ROOM = (  # the others, in the order in which they are given room
-    *("p_value", "tail", "rand_distance"),
+    *("p_value", "tail", "rand_distance", "phase"),
     *("mp_softrank", "shape", "tail_excess", "alpha_weighted", "matrix_rank", "kind"),
-    *("stable_rank", "log_norm", "log_spectral_norm", "D"),
+    *("stable_rank", "log_norm", "log_spectral_norm", "D", "phase_probability"),
 )
 _ASKED = {"num_traps": "nulls", "rand_distance": "nulls", "p_value": "bootstrap", "tail": "bootstrap"}
-_WORDS = ("kind", "tail")
+_WORDS = ("kind", "tail", "phase")
 _COUNTS = ("num_spikes", "num_traps")
+_PHASE = ("phase", "phase_probability")
+_DECIMALS = {"stable_rank": 1, "phase_probability": 2}  # of the others 3
 _LAWS = {law.name: law.name.removesuffix(" power law").removesuffix(" exponential") for law in LAWS}
 _LAWS |= {UNDECIDED: UNDECIDED}  # as the column has them
+_SHORT = {  # words for phases where room is little
+    **{"random-like": "random", "bleeding-out": "bleeding", "bulk+spikes": "spikes"},
+    **{"bulk-decay": "decay", "heavy-tailed": "heavy", "rank-collapse": "collapse"},
+}
 _NAME, _REMARK = 28, 24  # characters that name and remark have before another column is given room
 _WIDE = 120  # width from which a remark gives the reason; below it is a word
 _GAP = 2
@@ -81,6 +89,8 @@ def print_report(report: ModelReport, console: Console) -> None:
         ),
         highlight=False,
     )
+    if summary.get("phases"):
+        console.print(_phases(summary), highlight=False)
     if any(row.tail for row in rows):
         console.print(_tails(report), highlight=False)
     if report.noise:
@@ -91,10 +101,11 @@ def print_report(report: ModelReport, console: Console) -> None:
 def _table(rows: Sequence[Row], report: ModelReport, console: Console, *, brief: bool) -> tuple[str, ...]:
     """Print the table of the rows and give its columns."""
     names, remarks = [visible(row.name) for row in rows], [_remark(row, brief=brief) for row in rows]
+    phased = any(row.phase for row in rows)
     cells = {
-        column: [title, *(_cell(row, column, report.noise.get(row.name)) for row in rows)]
+        column: [title, *(_cell(row, column, report.noise.get(row.name), brief=brief) for row in rows)]
         for column, title in _TITLES.items()
-        if column not in _ASKED or report.settings.get(_ASKED[column])
+        if (column not in _ASKED or report.settings.get(_ASKED[column])) and (column not in _PHASE or phased)
     }
     need = {column: _GAP + _width(texts) for column, texts in cells.items()}
     name, remark = _width(["layer", *names]), _width(["remark", *remarks])
@@ -146,6 +157,14 @@ def _tails(report: ModelReport) -> str:
     listed = ", ".join(f"{counts[law]} {law}" for law in _LAWS if counts[law])
     rejected = sum(tail.evidence.verdict.rejected for tail in report.tails.values() if tail.evidence is not None)
     return f"tails: {listed}; power law rejected in {rejected}"
+
+
+def _phases(summary: Mapping[str, Any]) -> str:
+    """Say in one line how many layers are in each phase, the most frequent first."""
+    counts = sorted(summary["phases"].items(), key=lambda item: -item[1])
+    none = summary["ok"] - sum(summary["phases"].values())
+    text = ", ".join(f"{count} {name}" for name, count in counts if count)
+    return f"phases: {text}" + (f"; none: {none}" if none else "")
 
 
 def _noise(summary: Mapping[str, Any]) -> str:
@@ -230,13 +249,12 @@ def _text(text: str) -> str:
     return escape(visible(text))
 
 
-def _cell(row: Row, column: str, noise: Noise | None) -> str:
-    if column == "kind":
-        return visible(row.kind)
+def _cell(row: Row, column: str, noise: Noise | None, *, brief: bool) -> str:
     if column == "shape":
         return _shape(row)
-    if column == "tail":
-        return _LAWS.get(row.tail, row.tail) or "–"
+    if column in _WORDS:
+        text = getattr(row, column)
+        return visible(_LAWS.get(text, _SHORT.get(text, text) if brief else text)) or "–"
     value = getattr(row, column)
     if not isfinite(value):
         return "–"
@@ -249,7 +267,7 @@ def _cell(row: Row, column: str, noise: Noise | None) -> str:
         return f"{value:.2f} ({null:.2f})" if isfinite(null) else f"{value:.2f}"
     if column in _COUNTS:
         return f"{value:.0f}"
-    return f"{value:.1f}" if column == "stable_rank" else f"{value:.3f}"
+    return f"{value:.{_DECIMALS.get(column, 3)}f}"
 
 
 def _shape(row: Row) -> str:

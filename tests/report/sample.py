@@ -10,6 +10,7 @@ from heavytail.diagnosis.metrics import diagnose
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.tail import find_tail
 from heavytail.report.model_report import ModelReport, summarise
+from heavytail.rmt.ensembles.phases import PHASES, draw_phase
 from heavytail.spectra.exact import spectrum_of_stack
 from heavytail.spectra.spectrum import Spectrum
 
@@ -161,19 +162,24 @@ def noisy_stacks(seed=5):
     }
 
 
-def noisy(nulls=3, vectors=True):
-    """A report of those matrices, diagnosed in earnest."""
-    layers = [
+def diagnosed(stacks, wanted):
+    """Layers of those matrices, diagnosed in earnest."""
+    return [
         diagnose_layer(
             spectrum_of_stack(stack, "float64"),
             [lambda _, W=W: [W] for W in stack],
-            Wanted(nulls=nulls, vectors=vectors),
+            wanted,
             name=name,
             kind="linear",
             dtype="float64",
         )
-        for name, stack in noisy_stacks().items()
+        for name, stack in stacks.items()
     ]
+
+
+def noisy(nulls=3, vectors=True):
+    """A report of noise, with signals and without."""
+    layers = diagnosed(noisy_stacks(), Wanted(nulls=nulls, vectors=vectors))
     rows = tuple(layer.row for layer in layers)
     noise = {layer.row.name: layer.noise for layer in layers}
     return ModelReport(
@@ -184,7 +190,7 @@ def noisy(nulls=3, vectors=True):
         {layer.row.name: layer.spectrum for layer in layers},
         "0.1.0",
         {layer.row.name: layer.tail for layer in layers},
-        noise,
+        noise=noise,
         vectors={layer.row.name: layer.vectors for layer in layers if layer.vectors},
     )
 
@@ -227,3 +233,29 @@ def tailed(replicates=40):
     )
     settings = {"convention": "default", "bootstrap": replicates}
     return ModelReport({"name": "tailed"}, settings, summarise(rows), rows, spectra, "0.1.0", tails)
+
+
+def likely(phase, most=0.9):
+    """Probabilities of the six phases that give one the most and the others an equal share of the rest."""
+    return {name: most if name == phase else (1 - most) / 5 for name in PHASES}
+
+
+def phased(seed=2):
+    """A report of a matrix of each phase, one between phases, a pooled one and one too small; the phases are given."""
+    normal = np.random.default_rng(seed).standard_normal
+    stacks = {name: draw_phase(name, 160, 90, seed + i).matrix[None] for i, name in enumerate(PHASES)}
+    stacks |= {"between": normal((1, 160, 90)), "pooled": normal((4, 80, 40)), "small": normal((1, 40, 8))}
+    given = {name: likely(name) for name in PHASES}
+    given |= {"pooled": likely(PHASES[0], 0.97), "between": likely(PHASES[3], 0.4)}
+    layers = diagnosed(stacks, Wanted())
+    phases = {layer.row.name: replace(layer.phase, probabilities=given.get(layer.row.name, {})) for layer in layers}
+    rows = tuple(replace(layer.row, **phases[layer.row.name].columns()) for layer in layers)
+    return ModelReport(
+        {"name": "phased"},
+        {"convention": "default"},
+        summarise(rows),
+        rows,
+        {layer.row.name: layer.spectrum for layer in layers},
+        "0.1.0",
+        phases=phases,
+    )

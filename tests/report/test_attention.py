@@ -241,3 +241,66 @@ def test_a_power_law_that_loses_to_laws_that_bend_is_a_description_even_if_it_pa
     (rejected,) = attention([replace(row, p_value=0.01)], {"a": bent})
     assert "is rejected (p = 0.01)" in rejected.sentence
     assert attention([row], {"a": replace(tail, evidence=replace(tail.evidence, fingers=None))}) == ()
+
+
+def phased(name, phase, probability=0.95, **changes):
+    return ok(name, phase=phase, phase_probability=probability, **changes)
+
+
+DECAYING = [phased(f"d{i}", "bulk-decay") for i in range(9)]
+
+
+@pytest.fixture(scope="module")
+def phases():
+    return sample.phased().phases
+
+
+def test_a_collapse_is_a_warning_that_says_what_was_lost(phases):
+    name = "rank-collapse"
+    (seen,) = phases[name].evidence
+    (finding,) = attention([phased(name, name, rank_loss=300)], {}, phases)
+    assert (finding.severity, finding.name) == ("warning", name)
+    assert finding.sentence.startswith("rank collapse (probability 0.95): ")
+    assert f"{seen.M - seen.rank} of 90 directions ({seen.lost:.0%}) are lost" in finding.sentence
+
+
+def test_a_collapse_without_evidence_is_reported_all_the_same():
+    assert "a large part of the directions is lost" in only(phased("a", "rank-collapse")).sentence
+
+
+def test_a_random_layer_among_others_stands_out():
+    (finding,) = attention([*DECAYING, phased("pooler", "random-like", 0.998, num_spikes=0, sigma_mp=1.0)], {})
+    assert (finding.severity, finding.name) == ("note", "pooler")
+    assert finding.sentence.startswith("random-like (probability over 0.99), unlike the rest of the model")
+
+
+@pytest.mark.parametrize(("phase", "reported"), [("", True), ("undecided", True), ("bulk-decay", False)])
+def test_a_layer_of_another_phase_is_not_called_noise(phase, reported):
+    assert bool(attention([phased("a", phase, num_spikes=0, sigma_mp=1.0)], {})) is reported
+
+
+def test_an_unsure_phase_and_undecided_others_are_no_ground_for_it():
+    assert attention([*DECAYING, phased("a", "random-like", 0.7)], {}) == ()
+    undecided = [replace(row, phase="undecided", phase_probability=0.4) for row in DECAYING]
+    assert attention([*undecided, phased("a", "random-like")], {}) == ()
+
+
+def test_a_model_half_of_noise_is_no_ground_for_it_either():
+    assert attention([*DECAYING, *(phased(f"r{i}", "random-like") for i in range(9))], {}) == ()
+
+
+@pytest.mark.parametrize("count", [2, 3, 12])
+def test_an_untrained_model_is_one_finding(count):
+    rows = [phased(f"r{i}", "random-like", num_spikes=0, sigma_mp=1.0) for i in range(count)]
+    finding = only(*rows)
+    assert finding.sentence == f"{count} layers: the spectrum shows nothing beyond noise: is the model trained?"
+    assert [member.name for member in finding.members] == [row.name for row in rows]
+
+
+def test_a_trained_layer_of_an_untrained_model_is_not_blamed():
+    rows = [*(phased(f"r{i}", "random-like") for i in range(9)), phased("d", "bulk-decay")]
+    assert "d" not in {member.name for member in only(*rows).members}
+
+
+def test_a_row_that_is_not_ok_has_no_phase_to_report():
+    assert attention([*DECAYING, phased("a", "random-like", status="skipped")], {}) == ()

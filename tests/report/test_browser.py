@@ -575,6 +575,102 @@ def test_noise_is_a_group_of_columns_that_sort(driver, noisy):
 
 
 @pytest.fixture(scope="module")
+def phased(tmp_path_factory):
+    path = tmp_path_factory.mktemp("phased") / "report.html"
+    path.write_text(render(sample.phased()), encoding="utf-8")
+    return path.as_uri()
+
+
+def test_a_phase_is_a_colour_with_its_word_and_its_probability(driver, phased):
+    for page in _visit(driver, phased):
+        assert column(page, "phase")[:3] == ["random-like 0.90", "bleeding-out 0.90", "bulk+spikes 0.90"]
+        colour = "return [...document.querySelectorAll('tbody .dot')].map(dot => getComputedStyle(dot).borderColor)"
+        colours = page.execute_script(colour)
+        assert len(set(colours[:7])) == 7
+        assert colours[7] == colours[0]
+        one(page, "#theme").click()
+        assert len(set(page.execute_script(colour)[:7])) == 7
+
+
+def test_phases_sort_in_their_own_order(driver, phased):
+    rows = sample.phased().rows
+    order = [*(row.name for row in rows[:6]), "between"]
+    order.insert(1, "pooled")  # random-like as well
+    for page in _visit(driver, phased):
+        one(page, "th[data-column=phase] button").click()
+        assert names(page) == [*order, "small"]
+        one(page, "th[data-column=phase] button").click()
+        assert names(page)[0] == "between"
+        assert names(page)[-1] == "small"
+
+
+def test_buttons_and_words_choose_phases(driver, phased):
+    for page in _visit(driver, phased):
+        chips = page.find_elements("css selector", "#phases button")
+        chips[0].click()
+        assert names(page) == ["random-like", "pooled"]
+        assert chips[0].get_attribute("aria-pressed") == "true"
+        chips[6].click()
+        assert names(page) == ["random-like", "between", "pooled"]
+        assert len(page.find_elements("css selector", "#strip rect.faint")) == 5
+        chips[0].click()
+        chips[6].click()
+        assert len(names(page)) == 9
+        one(page, "#search").send_keys("random-like pool")
+        assert names(page) == ["pooled"]
+
+
+def test_phases_along_depth_are_cells_under_their_words_that_open_their_layer(driver, phased):
+    from selenium.webdriver import ActionChains
+
+    for page in _visit(driver, phased):
+        assert texts(page, "#strip text") == [*reversed(sample.PHASES), "undecided"]
+        cells = page.find_elements("css selector", "#strip rect:not(.column)")
+        assert len(cells) == 8
+        marks = page.find_elements("css selector", "#depth .mark")
+        middle = "const b = arguments[0].getBoundingClientRect(); return b.left + b.width / 2"
+        places = [page.execute_script(middle, node) for node in (cells[4], marks[4])]
+        assert places[0] == pytest.approx(places[1], abs=1)
+        ActionChains(page).move_to_element(cells[4]).perform()
+        assert one(page, "#tip").text == "heavy-tailed\nheavy-tailed, probability 90\u202f%"
+        ActionChains(page).click().perform()
+        assert opens(page, "heavy-tailed")
+
+
+@pytest.mark.parametrize("name", [*sample.PHASES, "between", "pooled"])
+def test_a_phase_is_put_in_words_with_its_probabilities_and_its_evidence(driver, phased, name):
+    report = sample.phased()
+    phase = report.phases[name]
+    for page in _visit(driver, f"{phased}#layer={name}"):
+        assert opens(page, name)
+        said = one(page, "#panel").text
+        assert f"{phase.name} {max(phase.probabilities.values()):.2f}" in one(page, "#panel .facts").text
+        shares = texts(page, "#panel .shares li")
+        assert [share.split()[0] for share in shares] == list(sample.PHASES)
+        assert "nan" not in said.lower().split()
+        assert "undefined" not in said
+        lines = texts(page, "#panel .observed dt")
+        assert lines[0].split("\n")[0] == "lost directions"
+        assert ("Medians of 4 matrices" in said) == (name == "pooled")
+        start = "Undecided: no phase" if name == "between" else f"{phase.name.capitalize()}, with a probability of 9"
+        assert start in said
+
+
+def test_a_layer_without_a_phase_says_why_once(driver, phased):
+    for page in _visit(driver, f"{phased}#layer=small"):
+        assert opens(page, "small")
+        assert one(page, "#panel").text.count("it needs 30 eigenvalues") == 1
+
+
+def test_nothing_of_the_phase_sticks_out(width, driver, phased):
+    for page in _visit(driver, f"{phased}#layer=bulk-decay"):
+        assert opens(page, "bulk-decay")
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        panel = one(page, "#panel")
+        assert page.execute_script("return arguments[0].scrollWidth - arguments[0].clientWidth", panel) <= 0
+
+
+@pytest.fixture(scope="module")
 def large(tmp_path_factory):
     path = tmp_path_factory.mktemp("large") / "report.html"
     path.write_text(render(sample.make(layers=594, n=256)), encoding="utf-8")

@@ -11,6 +11,7 @@ from report import sample
 
 from heavytail.diagnosis.row import COLUMNS, Row
 from heavytail.report.page import render
+from heavytail.report.phase_payload import MEANINGS
 
 
 class Page(HTMLParser):
@@ -169,6 +170,54 @@ def test_verdicts_are_counted_at_the_head():
     evidence = [tail.evidence for tail in report.tails.values() if tail.evidence is not None]
     assert f"<b>{sum(found.verdict.rejected for found in evidence)}</b> where the power law is rejected" in page
     assert "undecided</span>" not in render(sample.tailed(0))
+
+
+def test_each_phase_has_a_button_with_its_word_and_its_number():
+    report = sample.phased()
+    page = render(report)
+    assert report.summary["phases"]["undecided"] == 1
+    for i, (name, count) in enumerate(report.summary["phases"].items()):
+        (button,) = re.findall(rf'<button type="button" class="phase{i}" value="{re.escape(name)}".*?</button>', page)
+        assert f"</i>{name} <small>{count}</small>" in button
+        assert 'aria-pressed="false"' in button
+    assert list(report.summary["phases"]) == list(MEANINGS)
+    assert "1 without a phase" in page
+
+
+def test_phases_are_counted_where_the_summary_is_silent():
+    report = sample.phased()
+    assert "</i>random-like <small>2</small>" in render(replace(report, summary={}))
+
+
+def test_a_phase_of_no_layer_cannot_be_pressed():
+    report = sample.phased()
+    rows = tuple(row for row in report.rows if row.phase == "bulk-decay")
+    page = render(replace(report, rows=rows, summary={}))
+    assert page.count('aria-disabled="true"') == len(MEANINGS) - 1
+
+
+def test_a_report_without_phases_does_not_speak_of_them(text):
+    assert 'id="phases"' not in text
+    assert 'id="strip"' not in text
+    assert "Filter by name or phase" not in text
+    report = sample.phased()
+    small = replace(report, rows=report.rows[-1:], summary={})
+    assert 'id="phases"' not in render(small)
+
+
+def test_a_hostile_name_and_reason_of_a_phase_stay_text():
+    report, evil = sample.phased(), sample.HOSTILE
+    rows = (replace(report.rows[0], name=evil), replace(report.rows[-1], name="b", reason=evil))
+    phases = {evil: report.phases["random-like"], "b": replace(report.phases["small"], reason=evil)}
+    page = render(replace(report, rows=rows, phases=phases, spectra={}))
+    assert evil not in page
+    assert "img" not in Page(page).tags
+
+
+def test_the_phase_of_a_layer_takes_less_than_half_a_kb():
+    report = sample.phased()
+    bare = replace(report, phases={})
+    assert len(render(report).encode()) - len(render(bare).encode()) < 500 * len(report.rows)
 
 
 def test_traps_are_not_counted_where_nothing_was_shuffled():

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import pi, sqrt
 
 import numpy as np
@@ -216,3 +217,40 @@ def test_the_systematic_error_is_that_of_the_scale_that_would_displace_as_many()
     x = MarchenkoPastur(N / M).ppf(np.linspace(0.01, 0.99, 999)) * N
     moved = expected_count(x, N, M) - expected_count(x, N, M, sigma=sqrt(1 + e))
     assert np.abs(moved).max() / M == pytest.approx(e / (pi * sqrt(c)), rel=0.01)
+
+
+# ---------------------------------------------------------------------------------------------- chance of the misfit
+
+
+def misfit_p_values(N, M, draws):
+    rng = np.random.default_rng([N, M])
+    return np.array([fit_noise_bulk(wishart(N, M, rng), N, M).misfit_p_value for _ in range(draws)])
+
+
+@pytest.mark.parametrize(("N", "M"), [(50, 50), (200, 50), (100, 100), (1600, 100), (400, 200)])
+def test_the_misfit_of_noise_has_p_values_that_are_near_uniform(N, M):
+    draws = 1200
+    p = misfit_p_values(N, M, draws)
+    # Gumbel's law is an approximation of the greatest distance: half as much again in the tail, a tenth in the middle.
+    for level, factor in ((0.01, 1.5), (0.05, 1.5), (0.5, 1.2)):
+        scatter = 3.5 * sqrt(level * (1 - level) / draws)
+        assert level / factor - scatter < (p < level).mean() < level * factor + scatter
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("N", "M"), [(50, 50), (800, 50), (400, 200), (500, 500), (8000, 500), (1000, 1000)])
+def test_the_chance_of_a_misfit_holds_to_half_as_much_again(N, M):
+    draws = 10_000 if M < 500 else 2_000 if M < 1000 else 500
+    p = misfit_p_values(N, M, draws)
+    for level in (0.01, 0.05, 0.5):
+        scatter = 3.5 * sqrt(level * (1 - level) / draws)
+        assert level / 1.5 - scatter < (p < level).mean() < level * 1.5 + scatter
+
+
+def test_one_of_a_hundred_bulks_of_noise_has_the_allowed_misfit_and_the_chance_falls_with_the_misfit():
+    bulk = fit_noise_bulk(wishart(200, 100, np.random.default_rng(0)), 200, 100)
+    assert replace(bulk, misfit=bulk.allowance).misfit_p_value == pytest.approx(0.01, rel=1e-9)
+    chances = [replace(bulk, misfit=x).misfit_p_value for x in np.linspace(0, 0.1, 50)]
+    assert (np.diff(chances) <= 0).all()
+    assert chances[0] > 1 - 1e-6
+    assert 0 <= chances[-1] < 1e-6

@@ -5,11 +5,11 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from heavytail.analysis.jobs import Cost, cost, run_all
+from heavytail.analysis.selection import selection
 from heavytail.diagnosis.layer import Wanted
 from heavytail.errors import RequestError
 from heavytail.report.model_report import ModelReport, summarise
@@ -57,7 +57,8 @@ def analyze(
 
     Args:
         source: a file or directory, a mapping of names to arrays, or a torch.nn.Module, which is not altered.
-        layers: glob patterns; a matrix is analysed if its name, or its tensor's, matches one of them.
+        layers: glob patterns; a matrix is analysed if its name, or its tensor's, matches one of them. Patterns that
+            begin with "phase=" are of phases instead: of what was analysed, only rows of such a phase are kept.
         conv: how a convolution becomes matrices: "slices", "unfold" or "operator" (see `weights.layout.plan`).
         convention: "default", or "weightwatcher" for the numbers of WeightWatcher 0.7.7 with its flaws, for comparison.
         nulls: number of shuffled copies of each matrix to compare with, for the columns num_traps and rand_distance.
@@ -89,6 +90,7 @@ def analyze(
     from heavytail import __version__
 
     nulls, bootstrap, seed = _whole("nulls", nulls, 0), _whole("bootstrap", bootstrap, 0), _whole("seed", seed, 0)
+    layers = layers if layers is None or isinstance(layers, str) else list(layers)
     planned = estimate(source, layers, conv, convention, nulls, vectors, bootstrap)
     threads = _threads(jobs)
     total = sum(c.operations for c in planned.costs)
@@ -102,7 +104,7 @@ def analyze(
 
     wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, bootstrap, seed)
     finished = run_all(planned.plans, planned.costs, threads, wanted, advance)
-    found = [layer for job in finished for layer in job]
+    found = selection(layers).of_layers([layer for job in finished for layer in job], planned.source)
     rows = tuple(layer.row for layer in found)
     tails = {layer.row.name: layer.tail for layer in found if layer.tail is not None}
     phases = {layer.row.name: layer.phase for layer in found if layer.phase is not None}
@@ -116,7 +118,7 @@ def analyze(
             "notes": list(opened.notes),
         },
         settings={
-            "layers": _patterns(layers),
+            "layers": [layers] if isinstance(layers, str) else layers,
             "conv": conv,
             "convention": convention,
             "nulls": nulls,
@@ -164,8 +166,9 @@ def estimate(
         raise RequestError(f"convention 'weightwatcher' reads convolutions as slices; conv is {conv!r}")
     if convention == "weightwatcher" and (nulls or vectors or bootstrap):
         raise RequestError("convention 'weightwatcher' has neither nulls nor vectors nor a bootstrap")
-    if layers is not None and not _patterns(layers):
-        raise RequestError("layers is empty; leave it out to analyse all of them")
+    chosen = selection(layers)
+    if convention == "weightwatcher" and chosen.phases:
+        raise RequestError("convention 'weightwatcher' has no phases to choose layers by")
     opened = open_source(source)
     weightwatcher = convention == "weightwatcher"
     tensors = opened.tensors
@@ -173,7 +176,7 @@ def estimate(
         # These files are sorted by name, layer 10 before layer 2; a person's order is nearer to that of depth.
         tensors = tuple(sorted(tensors, key=lambda tensor: natural(tensor.name)))
     plans = plan_weightwatcher(tensors) if weightwatcher else plan(tensors, conv)
-    plans = _select(plans, _patterns(layers), opened)
+    plans = chosen.of_plans(plans, opened)
     wanted = None if weightwatcher else Wanted(nulls, vectors, bootstrap)
     return Estimate(opened, plans, tuple(cost(p, wanted) for p in plans))
 
@@ -193,31 +196,3 @@ def _whole(what: str, value: Any, least: int) -> int:
     if number < least:
         raise RequestError(f"{what} is {value!r}; it must be a whole number of at least {least}")
     return number
-
-
-def _patterns(layers: str | Iterable[str] | None) -> list[str] | None:
-    if layers is None:
-        return None
-    return [layers] if isinstance(layers, str) else list(layers)
-
-
-def _select(plans: tuple[Plan, ...], patterns: list[str] | None, source: Source) -> tuple[Plan, ...]:
-    """Keep the rows whose name, or whose tensor's name, matches a pattern."""
-    if patterns is None:
-        return plans
-
-    def wanted(*names: str) -> bool:
-        return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
-
-    kept = []
-    for p in plans:
-        parts = tuple(part for part in p.parts if wanted(part.name, p.tensor.name))
-        if parts or (not p.parts and wanted(p.name, p.tensor.name)):
-            kept.append(replace(p, parts=parts))
-    if not kept:
-        examples = [part.name for p in plans for part in p.parts][:3]
-        raise RequestError(
-            f"no layer of {source.name} matches {', '.join(map(repr, patterns))}; "
-            + (f"there are for example {', '.join(map(repr, examples))}" if examples else "it has no matrices")
-        )
-    return tuple(kept)

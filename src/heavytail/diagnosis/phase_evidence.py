@@ -7,23 +7,32 @@ scale can change them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import erfc, log, nan, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from heavytail.rmt.edges import largest_eigenvalue
 from heavytail.rmt.marchenko_pastur import MarchenkoPastur
 from heavytail.rmt.noise_bulk import NoiseBulk, fit_noise_bulk
 from heavytail.rmt.spikes import AdditiveSpike
+from heavytail.tails.alternatives import Comparison, vuong
 from heavytail.tails.edge import EdgeShape, edge_shape
+from heavytail.tails.laws import Exponential, PowerLaw
+from heavytail.tails.likelihood import fit
 
 __all__ = ["MIN_RANK", "PhaseEvidence", "gather"]
 
 MIN_RANK = 20
 """Fewest eigenvalues above zero from which more is told than how many are lost."""
 
-_ZERO = 1e-6  # eigenvalues below this share of the upper decile are of directions that are lost
+_ZERO = 1e-7  # eigenvalues below this share of the upper decile are of directions that are lost
+_CLIFF = 1e4  # ratio of neighbours that no continuous spectrum has, but for the very largest
+_FOREIGN = 1e-3  # chance of a bulk's misfit under noise below which it must be broader
+_FEW = 5  # eigenvalues beyond the bulk, of which the law is not asked
+_TRACY_WIDOM = 1.268  # standard deviation of the Tracy-Widom law of index 1
 _NORMAL = 1.959964  # two-sided 95 % point of the normal law
 
 _UNKNOWN = EdgeShape(nan, nan)
@@ -43,6 +52,9 @@ class PhaseEvidence:
         largest: the largest eigenvalue.
         beyond: eigenvalues beyond the bulk's edge: least, as found and most, as far as the edge is known to 95 %.
         breadth: mean log excess of the upper half of the eigenvalues over their median.
+        breadth_of_noise: that of noise of this shape.
+        law: power law against exponential law, fitted to the eigenvalues beyond the bulk's edge (Vuong 1989); None for
+            fewer than five of them.
         edge: shape of the upper edge.
         edge_of_noise: index of noise of this shape, and its standard deviation.
     """
@@ -53,6 +65,8 @@ class PhaseEvidence:
     largest: float = nan
     beyond: tuple[int, int, int] = (0, 0, 0)
     breadth: float = nan
+    breadth_of_noise: float = nan
+    law: Comparison | None = None
     edge: EdgeShape = _UNKNOWN
     edge_of_noise: EdgeShape = _UNKNOWN
 
@@ -62,6 +76,12 @@ class PhaseEvidence:
         return 1 - self.rank / self.M
 
     @property
+    def foreign(self) -> bool:
+        """Whether the bulk is neither noise's nor broader: like no phase, and like 1 of 5,000 matrices of a phase."""
+        narrower = self.breadth < self.breadth_of_noise
+        return self.bulk is not None and narrower and self.bulk.misfit_p_value < _FOREIGN
+
+    @property
     def soft_rank(self) -> tuple[float, float, float]:
         """Bulk edge over the largest eigenvalue: lower end of its 95 % interval, value, upper end."""
         if self.bulk is None:
@@ -69,6 +89,11 @@ class PhaseEvidence:
         value = self.bulk.edge / self.largest
         spread = _NORMAL * sqrt(self.bulk.error**2 + _fluctuation(self.bulk, self.largest) ** 2)
         return value * max(0.0, 1 - spread), value, value * (1 + spread)
+
+    @property
+    def power_law_ratio(self) -> float:
+        """Log-likelihood ratio of `law` for each eigenvalue: positive for a power law; 0 where none was asked for."""
+        return 0.0 if self.law is None else self.law.log_ratio / self.beyond[1]
 
     @property
     def edge_p_value(self) -> float:
@@ -95,6 +120,9 @@ class PhaseEvidence:
             "soft_rank_lo": lo,
             "soft_rank_hi": hi,
             "breadth": self.breadth,
+            "breadth_of_noise": self.breadth_of_noise,
+            "power_law_ratio": self.power_law_ratio,
+            "power_law_p_value": nan if self.law is None else self.law.p_value,
             "edge_index": self.edge.index,
             "edge_index_lo": self.edge.index - _NORMAL * self.edge.error,
             "edge_index_hi": self.edge.index + _NORMAL * self.edge.error,
@@ -118,8 +146,7 @@ def gather(evals: Vector, N: int, floor: float = 0.0) -> PhaseEvidence:
         (0.0, 0, '1.02')
     """
     M = evals.size
-    zero = max(floor, _ZERO * float(evals[-max(1, M // 10)]))
-    x = evals[np.searchsorted(evals, zero, side="right") :]
+    x = evals[_lost(evals, floor) :]
     if x.size < MIN_RANK:
         return PhaseEvidence(M, x.size)
     # What is lost takes columns away, and leaves noise of fewer.
@@ -132,9 +159,28 @@ def gather(evals: Vector, N: int, floor: float = 0.0) -> PhaseEvidence:
         largest=float(x[-1]),
         beyond=_beyond(x, bulk),
         breadth=float(np.log(half / half[0]).mean()),
+        breadth_of_noise=_breadth_of_noise(N, x.size),
+        law=_law(x[x > bulk.edge], bulk.edge),
         edge=edge_shape(x),
         edge_of_noise=_edge_of_noise(N, x.size),
     )
+
+
+def _lost(evals: Vector, floor: float) -> int:
+    """Count the directions that are lost: at zero, or a cliff below the others."""
+    M = evals.size
+    top = evals[-max(3, M // 10) :]
+    cliffs = np.flatnonzero(top[1:-1] > _CLIFF * top[:-2])
+    reference = top[cliffs[-1] + 1] if cliffs.size else top[0]
+    lost = int(np.searchsorted(evals, _ZERO * reference, side="right"))
+    # The spectrum of square noise reaches down to zero, and the smallest of its eigenvalues are not lost.
+    if 0 < lost < min(M, 3 + M * sqrt(_ZERO)) and evals[lost] <= _CLIFF * evals[lost - 1]:
+        lost = 0
+    # Rounding leaves what is lost well below the bound on it; where eigenvalues go on across the bound, none is lost.
+    below, far_below = np.searchsorted(evals, [floor, floor / 2.5], side="right")
+    if below - far_below <= 2:
+        lost = max(lost, int(below))
+    return max(lost, int(np.searchsorted(evals, 0.0, side="right")))
 
 
 def _beyond(x: Vector, bulk: NoiseBulk) -> tuple[int, int, int]:
@@ -144,17 +190,38 @@ def _beyond(x: Vector, bulk: NoiseBulk) -> tuple[int, int, int]:
     return least, found, most
 
 
+def _law(tail: Vector, edge: float) -> Comparison | None:
+    laws = [fit(tail, law, xmin=edge) for law in (PowerLaw, Exponential)] if tail.size >= _FEW else []
+    first, second = laws or (None, None)
+    return None if first is None or second is None else vuong(first, second, tail)
+
+
+@lru_cache(maxsize=256)
+def _breadth_of_noise(N: int, M: int) -> float:
+    """Integrate the Marchenko-Pastur law over angles from its median up."""
+    law = MarchenkoPastur(N / M)
+    c, median = M / N, float(law.median())
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    end = float(np.arccos(np.clip((median - 1 - c) / (2 * sqrt(c)), -1, 1)))
+    theta = end * (1 + nodes) / 2
+    x = 1 + c + 2 * sqrt(c) * np.cos(theta)
+    return float((end * weights * np.sin(theta) ** 2 / x) @ np.log(x / median)) * 2 / np.pi
+
+
+@lru_cache(maxsize=256)
 def _edge_of_noise(N: int, M: int) -> EdgeShape:
     """Give the index of the upper edge of noise, from the places of its points, and the scatter of simulated noise."""
     k = max(2, M // 20)
     first, second, third = MarchenkoPastur(N / M).isf((np.array([1, 2, 4]) * k - 0.5) / M)
-    return EdgeShape(log((first - second) / (second - third)) / log(2), 1.6 / (k + 0.4))
+    return EdgeShape(log((first - second) / (second - third)) / log(2), (1.5 + 0.12 * log(k)) / (k + 0.4))
 
 
 def _fluctuation(bulk: NoiseBulk, largest: float) -> float:
-    """Give the relative standard deviation of the largest eigenvalue as that of a spike; 0 within the bulk."""
+    """Give the relative standard deviation of the largest eigenvalue: as that of a spike, at least as that of noise."""
+    noise = largest_eigenvalue(bulk.N, bulk.M)
+    least = _TRACY_WIDOM * float(noise.scale) / float(noise.location)
     if largest <= bulk.edge:
-        return 0.0
+        return least
     model = AdditiveSpike(bulk.M / bulk.N)
     place = sqrt(largest / bulk.edge) * model.edge
-    return float(2 * model.fluctuation(model.strength(place), bulk.N) / place)
+    return max(least, float(2 * model.fluctuation(model.strength(place), bulk.N) / place))

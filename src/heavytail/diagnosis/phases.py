@@ -35,11 +35,11 @@ UNDECIDED = "undecided"
 """Where no phase is more likely than all others together."""
 
 COEFFICIENTS: Mapping[str, tuple[float, ...]] = {
-    "collapsed": (-31.9, 304),
-    "noise": (-14.2, -5.47, -5.04),
-    "beyond": (3.09, 5.1, -1.2),
-    "clear": (-6.94, 26.9),
-    "heavy": (4.9, 3.21, 5.89, 5.75),
+    "collapsed": (-11.8, 107.7),
+    "noise": (-15.47, -4.531, -5.775),
+    "beyond": (3.639, 5.698, -1.376),
+    "clear": (-7.808, 30.79),
+    "heavy": (-4.714, 11.19, 16.21),
 }
 """For each question the constant and the coefficient of each of its `features`, for the natural log of the odds."""
 
@@ -51,7 +51,7 @@ class Phase:
     Attributes:
         probabilities: of each phase, of all matrices of the row on average; empty where there are none.
         evidence: the observations on each of its matrices.
-        reason: why there are no probabilities; empty if there are.
+        reason: why there are no probabilities, or why some of its matrices are of no phase; else empty.
     """
 
     probabilities: Mapping[str, float]
@@ -98,9 +98,15 @@ def find_phase(spectrum: Spectrum) -> Phase:
         return Phase({}, (), "no phase: a convolution's operator has no noise law here")
     if spectrum.M < MIN_EVALS:
         return Phase({}, (), f"no phase: it needs {MIN_EVALS} eigenvalues in each matrix, and M = {spectrum.M}")
-    evidence = tuple(gather(evals, spectrum.N, spectrum.floor) for evals in spectrum.by_matrix if evals[-1] > 0)
+    sizes = spectrum.by_matrix.sum(axis=1)
+    floors = spectrum.floor * sizes / sizes.max()  # the bound is that of the largest of the matrices
+    evidence = tuple(gather(evals, spectrum.N, floor) for evals, floor in zip(spectrum.by_matrix, floors, strict=True))
     each = np.mean([probabilities(seen) for seen in evidence], axis=0)
-    return Phase(dict(zip(PHASES, each.tolist(), strict=True)), evidence)
+    foreign = sum(seen.foreign for seen in evidence)
+    reason = (
+        f"{foreign} of {len(evidence)} matrices have a bulk narrower than noise's, as no phase has" if foreign else ""
+    )
+    return Phase(dict(zip(PHASES, each.tolist(), strict=True)), evidence, reason)
 
 
 def probabilities(seen: PhaseEvidence) -> tuple[float, ...]:
@@ -110,7 +116,7 @@ def probabilities(seen: PhaseEvidence) -> tuple[float, ...]:
         for question, values in features(seen).items()
     }
     kept = 1 - says["collapsed"]
-    if seen.bulk is None:
+    if seen.bulk is None or seen.foreign:  # nothing is known but what is lost
         return *(kept / 5,) * 5, says["collapsed"]
     noise, other = kept * says["noise"], kept * (1 - says["noise"])
     signal = noise * says["beyond"]
@@ -136,7 +142,7 @@ def features(seen: PhaseEvidence) -> dict[str, tuple[float, ...]]:
         "noise": (log(bulk.misfit / bulk.allowance), share),
         "beyond": (asinh(bulk.score / 3), log(seen.rank)),
         "clear": (reach,),
-        "heavy": (reach, share, log(seen.breadth)),
+        "heavy": (seen.breadth - seen.breadth_of_noise, seen.power_law_ratio),
     }
 
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf, isfinite, isnan, sqrt
 
+from heavytail.diagnosis.phases import UNDECIDED as NO_PHASE
+from heavytail.diagnosis.phases import Phase
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.tail import BAND, Tail
+from heavytail.rmt.ensembles.phases import PHASES
 from heavytail.tails.alternatives import LEVEL, UNDECIDED
 from heavytail.tails.fingers import FALL, Fingers
 from heavytail.tails.laws import PowerLaw
@@ -25,6 +28,9 @@ _WIDEST = BAND[1] - BAND[0]
 _SURE = 1.0  # standard errors that alpha of a power law falls by in 1 % of samples, as its largest points are left out
 _HEAVIER = 1.645  # tail score that noise exceeds in 5 % of samples
 _WHOLE = 0.03
+_NOISE, _COLLAPSE = PHASES[0], PHASES[-1]
+_LIKELY = 0.9  # probability above which a layer is called random-like: smaller ones are often of small layers
+_MOST = 3 / 4  # share of the layers above which a model is like them
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +58,25 @@ class _Check:
     one: Callable[[Row], str | None]
     many: str
     strength: Callable[[Row], float] = lambda row: 0.0
+    group_from: int = _GROUP_FROM
 
 
-def attention(rows: Iterable[Row], tails: Mapping[str, Tail]) -> tuple[Finding, ...]:
+def attention(
+    rows: Iterable[Row], tails: Mapping[str, Tail], phases: Mapping[str, Phase] | None = None
+) -> tuple[Finding, ...]:
     """Find what needs attention, the severest first, rows of one kind of finding grouped when they are many.
 
     Args:
         rows: the rows of a report, in the order of the source.
         tails: their tails by the row's name, for what a few eigenvalues decide; rows without are judged all the same.
+        phases: their phases by the row's name, for how many directions a collapse has lost; rows without as above.
 
     Returns:
         The findings; none if there is nothing to look at.
     """
     rows = tuple(rows)
-    findings = [finding for check in (*_CHECKS, *_fingers(tails), _bent(tails)) for finding in _apply(check, rows)]
+    checks = (_collapsed(phases or {}), *_noise_like(rows), *_CHECKS, *_fingers(tails), _bent(tails))
+    findings = [finding for check in checks for finding in _apply(check, rows)]
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
@@ -76,7 +87,7 @@ def _apply(check: _Check, rows: tuple[Row, ...]) -> tuple[Finding, ...]:
         for row in strongest_first
         if (sentence := check.one(row)) is not None
     )
-    if len(found) < _GROUP_FROM:
+    if len(found) < check.group_from:
         return found
     return (Finding(check.severity, found[0].name, f"{len(found)} layers: {check.many}", found),)
 
@@ -116,7 +127,7 @@ def _lost_share(row: Row) -> float:
 
 def _rank_loss(row: Row) -> str | None:
     share = _lost_share(row)
-    if row.status != "ok" or share < _RANK_LOSS:
+    if row.status != "ok" or share < _RANK_LOSS or row.phase == _COLLAPSE:
         return None
     return (
         f"{row.rank_loss:.0f} of {row.num_evals:.0f} singular values ({share:.0%}) "
@@ -237,15 +248,72 @@ def _traps(row: Row) -> str | None:
 def _only_noise(row: Row) -> str | None:
     if row.status != "ok" or row.num_spikes != 0 or row.num_traps > 0 or abs(row.sigma_mp - 1) > _WHOLE:
         return None
-    if row.tail_score > _HEAVIER:
+    if row.tail_score > _HEAVIER or row.phase not in ("", _NOISE, NO_PHASE):
         return None
     return "its spectrum shows nothing beyond noise: untrained, or reset?"
+
+
+def _noise_like(rows: tuple[Row, ...]) -> tuple[_Check, ...]:
+    """Make the rules on layers of nothing but noise: a few among others stand out, nearly all are one finding."""
+    known = [row for row in rows if row.status == "ok" and row.phase]
+    alike = {row.name for row in known if row.phase == _NOISE}
+    others = sum(row.phase not in (_NOISE, NO_PHASE) for row in known)
+    whole = len(alike) > _MOST * len(known)
+    sure = {row.name for row in known if row.name in alike and row.phase_probability > _LIKELY}
+    apart = sure if others > _MOST * len(known) else set()
+
+    def stands_out(row: Row) -> str | None:
+        if row.status != "ok" or row.name not in apart:
+            return None
+        return f"random-like (probability {_probability(row)}), {_APART}"
+
+    def only_noise(row: Row) -> str | None:
+        if row.status == "ok" and whole and row.name in alike:
+            return f"random-like (probability {_probability(row)}), as nearly all of the model"
+        return None if row.name in apart else _only_noise(row)
+
+    return (
+        _Check("note", stands_out, f"random-like, {_APART}"),
+        _Check(
+            "note",
+            only_noise,
+            f"the spectrum shows nothing beyond noise: {'is the model trained?' if whole else 'untrained, or reset?'}",
+            group_from=2 if whole else _GROUP_FROM,
+        ),
+    )
+
+
+def _collapsed(phases: Mapping[str, Phase]) -> _Check:
+    """Make the rule on layers that have lost a large part of their directions."""
+
+    def lost(row: Row) -> tuple[int, int]:
+        seen = phases[row.name].evidence if row.name in phases else ()
+        return sum(one.M - one.rank for one in seen), sum(one.M for one in seen)
+
+    def one(row: Row) -> str | None:
+        if row.status != "ok" or row.phase != _COLLAPSE:
+            return None
+        gone, of = lost(row)
+        what = f"{gone} of {of} directions ({gone / of:.0%}) are" if of else "a large part of the directions is"
+        return f"rank collapse (probability {_probability(row)}): {what} lost, their eigenvalues nil beside the others"
+
+    return _Check(
+        "warning",
+        one,
+        "rank collapse, a large part of the directions is lost",
+        lambda row: lost(row)[0] / max(1, lost(row)[1]),
+    )
+
+
+def _probability(row: Row) -> str:
+    return "over 0.99" if row.phase_probability > 0.995 else f"{row.phase_probability:.2f}"
 
 
 def _number(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 100 else f"{value:.3g}"
 
 
+_APART = "unlike the rest of the model: untrained, frozen, or its signals too weak to show"
 _OWN = "single entries, rows or columns so large that they make eigenvalues of their own"
 _CHECKS = (
     _Check("problem", _failed, "the analysis failed"),
@@ -269,7 +337,6 @@ _CHECKS = (
         f"entropy below {_ENTROPY}: few directions carry nearly all of the weight",
         lambda row: -row.entropy if isfinite(row.entropy) else -inf,
     ),
-    _Check("note", _only_noise, "the spectrum shows nothing beyond noise: untrained, or reset?"),
     _Check("note", _no_tail, "no tail was fitted"),
     _Check(
         "note",

@@ -22,13 +22,14 @@ from heavytail.diagnosis.noise import LEVEL
 from heavytail.diagnosis.row import DEFINITIONS, Row
 from heavytail.report.attention import attention
 from heavytail.report.payload import clean, payload, printable
+from heavytail.report.phase_payload import MEANINGS
 
 if TYPE_CHECKING:
     from heavytail.report.model_report import ModelReport
 
 __all__ = ["render"]
 
-_SCRIPTS = ("draw.js", "depth.js", "noise.js", "spectrum.js", "tail.js", "table.js", "panel.js", "app.js")
+_SCRIPTS = ("draw.js", "depth.js", "noise.js", "phase.js", "spectrum.js", "tail.js", "table.js", "panel.js", "app.js")
 _STATUSES = ("ok", "failed", "unsupported", "skipped")
 _FIGURES = {
     "alpha": "mean α",
@@ -66,7 +67,9 @@ def render(report: ModelReport) -> str:
         The page, to be encoded as UTF-8.
     """
     rows = tuple(clean(row) for row in report.rows)
-    findings = attention(rows, {printable(name): tail for name, tail in report.tails.items()})
+    tails = {printable(name): tail for name, tail in report.tails.items()}
+    phases = {printable(name): phase for name, phase in report.phases.items()}
+    findings = attention(rows, tails, phases)
     style, script = _asset("page.css"), "\n".join(_asset(name) for name in _SCRIPTS)
     page = (
         _environment()
@@ -87,6 +90,8 @@ def render(report: ModelReport) -> str:
             statuses=[(status, sum(row.status == status for row in rows)) for status in _STATUSES],
             tails=_tails(report, rows),
             noise=_noise(report, rows),
+            phases=_phases(report.summary, rows),
+            phaseless=sum(row.status == "ok" and not row.phase for row in rows),
             version=report.version,
         )
     )
@@ -217,6 +222,13 @@ def _noise(report: ModelReport, rows: Iterable[Row]) -> list[tuple[str, str]]:
     if isfinite(traps):
         said.append((f"{traps:.0f}", "trap" if traps == 1 else "traps"))
     return said
+
+
+def _phases(summary: Mapping[str, Any], rows: Iterable[Row]) -> list[tuple[str, int, str]]:
+    """Give each phase with the number of its layers and what it means; nothing where no layer has one."""
+    found = Counter(row.phase for row in rows if row.status == "ok" and row.phase)
+    counts = summary.get("phases", found)
+    return [(name, counts.get(name, 0), meaning) for name, meaning in MEANINGS.items()] if counts else []
 
 
 def _two(value: float | None) -> str:

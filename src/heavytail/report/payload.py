@@ -18,6 +18,7 @@ from heavytail.diagnosis.shuffles import Shuffles, Trap
 from heavytail.diagnosis.vectors import MEASURES, Localisation
 from heavytail.report.attention import Finding
 from heavytail.report.curves import ccdf, linear_histogram, log_counts, log_histogram, significant, thinned
+from heavytail.report.phase_payload import MEANINGS, phase_payload
 from heavytail.report.tail_payload import tail_payload
 from heavytail.rmt.noise_bulk import NoiseBulk
 from heavytail.spectra.spectrum import Spectrum
@@ -57,20 +58,22 @@ def payload(report: ModelReport, rows: Sequence[Row], findings: Iterable[Finding
         findings: what needs attention among the rows.
 
     Returns:
-        Columns by name (those without any value are null); curves, tails, noise, vectors and findings by row; groups,
-        definitions and measures.
+        Columns by name (those without any value are null); curves, tails, phases, noise, vectors and findings by row;
+        groups, definitions, measures and what the phases mean, in their order.
     """
     return {
         "count": len(rows),
         "columns": {name: _column(name, rows) for name in COLUMNS},
         "curves": [_curves(report.spectra.get(row.name), report.noise.get(row.name)) for row in report.rows],
         "tails": [tail_payload(report.tails.get(row.name)) for row in report.rows],
+        "phases": [phase_payload(report.phases.get(row.name), row) for row in report.rows],
         "noise": [_noise(report.noise.get(row.name), report.spectra.get(row.name)) for row in report.rows],
         "vectors": [_vectors(report.vectors.get(row.name, ())) for row in report.rows],
         "findings": _by_row(rows, findings),
         "groups": GROUPS,
         "definitions": DEFINITIONS,
         "measures": MEASURES,
+        "meanings": MEANINGS,
         "level": LEVEL,
     }
 

@@ -11,8 +11,8 @@ const isMatrix = (row) => value("status", row) !== "skipped";
 const matrices = all.filter(isMatrix);
 const rowOf = new Map(all.map((row) => [link(row), row]).reverse());
 
-const filter = { text: "", kind: "", tail: "", status: "matrices" };
-const order = ["identity", "shape", "scale", "noise", "phase"].filter((group) => group in data.groups);
+const filter = { text: "", kind: "", tail: "", phases: new Set(), status: "matrices" };
+const order = ["identity", "phase", "shape", "scale", "noise"].filter((group) => group in data.groups);
 const groups = Object.fromEntries([...order, ...Object.keys(data.groups)].map((group) => [group, data.groups[group]]));
 const columns = { key: true, groups: new Set(), empty: false };
 const KEY = new Set(["name", "kind", "status", "N", "M", "log_norm", "log_spectral_norm", "stable_rank",
@@ -21,7 +21,7 @@ const KEY = new Set(["name", "kind", "status", "N", "M", "log_norm", "log_spectr
 const current = { row: null };
 
 const table = createTable(byId("scroller"), {
-  columns: everything, groups, definitions: data.definitions, value, texts, link,
+  columns: everything, groups, definitions: data.definitions, meanings: data.meanings, value, texts, link,
   onOpen: (row) => go(row),
 });
 
@@ -41,11 +41,13 @@ const STATUSES = {
 
 function applyFilter() {
   const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);
-  const named = (row) => words.every((word) => value("name", row).toLowerCase().includes(word));
+  const said = (row) => `${value("name", row)}\n${value("phase", row) ?? ""}`.toLowerCase();
+  const named = (row) => words.every((word) => said(row).includes(word));
+  const inPhase = (row) => !filter.phases.size || filter.phases.has(value("phase", row));
   const chosen = (column) => (row) => !filter[column] || value(column, row) === filter[column];
   const [ofKind, ofTail] = [chosen("kind"), chosen("tail")];
   const [, ofStatus] = STATUSES[filter.status];
-  const view = all.filter((row) => ofStatus(row) && ofKind(row) && ofTail(row) && named(row));
+  const view = all.filter((row) => ofStatus(row) && ofKind(row) && ofTail(row) && inPhase(row) && named(row));
   table.setView(view);
   const part = view.length < data.count ? `${grouped(view.length)} of ` : "";
   byId("shown").textContent = `${part}${grouped(data.count)} rows`;
@@ -112,6 +114,16 @@ function buildControls() {
   return new Map(matrices.map((row) => [row, Math.max(0, kinds.indexOf(value("kind", row)))]));
 }
 
+/* Each button adds the layers of its phase to those that are shown; none pressed shows all. */
+function buildPhases() {
+  document.querySelectorAll("#phases button").forEach((button) => button.addEventListener("click", () => {
+    if (button.hasAttribute("aria-disabled")) return;
+    if (!filter.phases.delete(button.value)) filter.phases.add(button.value);
+    button.setAttribute("aria-pressed", filter.phases.has(button.value));
+    applyFilter();
+  }));
+}
+
 /* Against depth. */
 
 let kindOf = null;
@@ -125,14 +137,18 @@ function label(metric, row) {
 
 function drawDepthChart() {
   const metric = byId("metric").value || "alpha";
-  drawDepth(byId("depth"), metric, {
-    rows: matrices, kinds: kindOf, value, label, matched: new Set(table.view()), selected: () => current.row, open: go,
-  });
+  const strip = byId("strip");
+  const shared = {
+    rows: matrices, value, matched: new Set(table.view()), selected: () => current.row, open: go, left: strip ? 82 : 52,
+  };
+  drawDepth(byId("depth"), metric, { ...shared, kinds: kindOf, label });
+  if (strip) drawStrip(strip, { ...shared, meanings: data.meanings, margin: sideRoom(matrices) });
   byId("band").hidden = metric !== "alpha";
   byId("depth-caption").textContent = [data.definitions[metric],
     metric === "alpha" ? "Bars are 95 % intervals, the choice of the tail's start included. Noise lies in the band too: " +
       "98 % of Gaussian matrices of 64 × 64, 38 % of 256 × 256, 3 % of 1024 × 1024." : "",
-    "An arrow at the edge is a value beyond the axis; a cross at the foot is a layer without a value."].join(" ");
+    "An arrow at the edge is a value beyond the axis; a cross at the foot is a layer without a value.",
+    strip ? "Below stands the phase of each layer, as tall as it is likely." : ""].join(" ");
   document.querySelectorAll("#figures button").forEach((button) =>
     button.setAttribute("aria-pressed", button.dataset.metric === metric));
 }
@@ -239,6 +255,7 @@ buildTheme();
 watchTips();
 watchKeys();
 kindOf = buildControls();
+buildPhases();
 buildDepth();
 applyColumns();
 applyFilter();

@@ -10,6 +10,8 @@ const METRICS = ["alpha", "alpha_weighted", "alpha_hill", "log_alpha_norm", "tai
 const WILD = new Set(["alpha", "alpha_weighted", "alpha_hill", "log_alpha_norm"]);
 const REACH = 26;
 
+const sideRoom = (rows) => 0.004 * rows.length;
+
 /* The stretch of the axis: extreme values of an exponent are clipped, wide positive ranges become logarithmic. */
 function extent(metric, values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -32,7 +34,7 @@ function extent(metric, values) {
   return { scale: linearScale, domain: [foot, high + pad], clipped: { low, high } };
 }
 
-function drawDepth(host, metric, { rows, kinds, value, label, matched, selected, open }) {
+function drawDepth(host, metric, { rows, kinds, value, label, matched, selected, open, left }) {
   const numbers = rows.map((row) => value(metric, row));
   const known = numbers.filter((number) => number !== null);
   if (!known.length) {
@@ -40,10 +42,11 @@ function drawDepth(host, metric, { rows, kinds, value, label, matched, selected,
     return;
   }
   const y = extent(metric, known);
-  const margin = 0.004 * rows.length;
+  const margin = sideRoom(rows);
   const chart = frame(host, {
     height: 310, y, x: { scale: linearScale, domain: [0.5 - margin, rows.length + 0.5 + margin] },
     xLabel: "layer, in the order of the model", yLabel: SYMBOLS[metric] || metric, title: `${metric} against depth`,
+    margin: { top: 26, right: 12, bottom: 36, left },
   });
   if (metric === "alpha") drawBand(chart);
   const radius = rows.length > 250 ? 2.6 : rows.length > 90 ? 3.2 : 4;

@@ -31,6 +31,7 @@ function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
     const size = get("N") === null ? null : `${show("N", get("N"))} × ${show("M", get("M"))}${pooled}`;
     const facts = [get("kind"), size, get("dtype")].filter(Boolean).map((fact) => make("span", {}, fact));
     const status = make("span", { class: `pill status ${get("status")}` }, get("status"));
+    if (get("phase")) facts.push(make("span", {}, phasePill(data.meanings, get("phase"), get("phase_probability"))));
     return [make("h2", {}, make("bdi", { dir: "ltr" }, get("name"))),
       make("p", { class: "facts" }, status, ...facts), ...exponent(get)];
   }
@@ -44,10 +45,11 @@ function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
       make("small", {}, `${ends[0] === null ? "" : "95 % interval; "}${tail} of ${count} eigenvalues in the tail`))];
   }
 
-  /* The reason without the part that the section on noise tells. */
+  /* The reason without the parts that the sections on noise and phase tell. */
   function otherReason(row) {
-    const [reason, noise] = [value("reason", row) || "", data.noise[row]?.reason];
-    return noise && reason.endsWith(noise) ? reason.slice(0, -noise.length).replace(/; $/, "") : reason;
+    const told = [data.noise[row]?.reason, data.phases[row]?.reason];
+    const without = (reason, part) => (part && reason.endsWith(part) ? reason.slice(0, -part.length).replace(/; $/, "") : reason);
+    return told.reduce(without, value("reason", row) || "");
   }
 
   function remarks(row) {
@@ -86,6 +88,10 @@ function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
     return nodes;
   }
 
+  function phase(row) {
+    return data.phases[row] ? phaseSection(data.phases[row], data.meanings, (column) => value(column, row)) : [];
+  }
+
   function noise(row) {
     if (!data.noise[row]) return [];
     return noiseSection(data.noise[row], data.vectors[row], (column) => value(column, row), {
@@ -96,7 +102,7 @@ function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
   function numbers(row) {
     return Object.entries(groups).flatMap(([name, members]) => {
       const known = members.filter((column) => !HEADLINE.has(column) && ![null, ""].includes(value(column, row)));
-      if (!known.length || (name === "noise" && data.noise[row])) return [];
+      if (!known.length || data[{ noise: "noise", phase: "phases" }[name]]?.[row]) return [];
       return [make("h3", {}, name),
         make("dl", {}, ...known.map((column) => entry(column, show(column, value(column, row)), definitions[column])))];
     });
@@ -115,7 +121,7 @@ function createPanel(host, { data, groups, value, neighbours, link, onClose }) {
       const fresh = host.hidden;
       host.hidden = false;
       document.body.classList.add("open");
-      const found = [headline, remarks, figures, tail, noise, numbers].flatMap((part) => part(row));
+      const found = [headline, remarks, figures, phase, tail, noise, numbers].flatMap((part) => part(row));
       host.replaceChildren(bar(row), ...found);
       host.setAttribute("aria-label", `Layer ${value("name", row)}`);
       host.scrollTop = 0;

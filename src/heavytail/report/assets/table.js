@@ -2,9 +2,9 @@
 
 const ROW = 28;
 const SPARE = 30;
-const PILLS = new Set(["status", "warning", "tail", "phase"]);
+const PILLS = new Set(["status", "warning", "tail"]);
 
-function createTable(scroller, { columns, groups, definitions, value, texts, link, onOpen }) {
+function createTable(scroller, { columns, groups, definitions, meanings, value, texts, link, onOpen }) {
   const state = { view: [], shown: [], sort: null, falling: false, selected: null };
   const group = make("tr", { class: "groups" });
   const head = make("tr");
@@ -17,6 +17,7 @@ function createTable(scroller, { columns, groups, definitions, value, texts, lin
   function widest(column) {
     let longest = column.length * 0.88 + 1;
     for (const row of state.view) longest = Math.max(longest, show(column, value(column, row)).length);
+    if (column === "phase") longest += 7;  // for its dot and its probability
     return Math.min(longest, column === "name" ? 40 : column === "reason" ? 48 : 24);
   }
 
@@ -61,6 +62,9 @@ function createTable(scroller, { columns, groups, definitions, value, texts, lin
     }
     const text = show(column, content);
     if (!texts.has(column)) return make("td", { class: "number" }, text);
+    if (column === "phase") {
+      return make("td", { class: "text" }, phasePill(meanings, content, value("phase_probability", row)));
+    }
     if (!PILLS.has(column)) return make("td", { class: "text", title: column === "reason" ? content : null }, text);
     const hue = `pill ${column} ${content.replace(/[^a-z-]/gi, "")}`;
     return make("td", { class: "text" }, make("span", { class: hue }, text));
@@ -108,9 +112,13 @@ function createTable(scroller, { columns, groups, definitions, value, texts, lin
       return;
     }
     const sign = state.falling ? -1 : 1;
+    const rank = (row) => {
+      const content = value(state.sort, row);
+      return state.sort === "phase" && content in meanings ? Object.keys(meanings).indexOf(content) : content;
+    };
     const missing = (content) => content === null || content === "";
     state.view.sort((a, b) => {
-      const [x, y] = [value(state.sort, a), value(state.sort, b)];
+      const [x, y] = [rank(a), rank(b)];
       if (missing(x) || missing(y)) return missing(x) - missing(y) || a - b;
       const difference = typeof x === "string" ? x.localeCompare(y, "en", { numeric: true }) : x - y;
       return sign * difference || a - b;

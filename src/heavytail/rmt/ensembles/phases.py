@@ -2,9 +2,9 @@ r"""The phases of training as ensembles of random matrices: what a layer of each
 
 Martin and Mahoney (2018) describe five phases and one more by their spectra, W = noise + signal, and sort layers by
 eye. Here each is an ensemble that can be drawn from, so that a rule that sorts layers can be held against the truth,
-and a reader can disagree with a number. The noise is Gaussian of unit variance; lambda_+ is the upper edge of its
-spectrum, theta_c = Q^(-1/4) the strength at which a signal leaves it (in units of sqrt N), and the reach of a signal
-is the place of its eigenvalue over lambda_+ (`heavytail.rmt.spikes.AdditiveSpike`).
+and a reader can disagree with a number. The noise is Gaussian, of any variance; lambda_+ is the upper edge of its
+spectrum, theta_c = Q^(-1/4) the strength at which a signal leaves it (in units of sqrt N deviations of an entry), and
+the reach of a signal is the place of its eigenvalue over lambda_+ (`heavytail.rmt.spikes.AdditiveSpike`).
 
 ============== ================================================================ ====================================
 phase          ensemble                                                         well inside
@@ -14,20 +14,22 @@ bleeding-out   noise + 1 to M/20 signals; the reach of the strongest is         
                between noise's own 99.9 % point and 1/0.85                      eigenvalue from either end
 bulk+spikes    noise + 1 to M/20 signals; the reach of the strongest is         2.5 deviations above 1/0.85,
                between 1/0.85 and 30, more often near                           at most M/33 signals
-bulk-decay     noise + M/7 to M/2 signals whose strengths are half-normal,      M/4 to 2M/5, scale 1.4 to 1.6
-               of a scale of 1.3 to 1.8 theta_c
+bulk-decay     noise + M/7 to M/2 signals whose strengths are half-normal,      M/4 to 2M/5, scale 1.5 to 2
+               of a scale of 1.3 to 2.5 theta_c
 bulk-decay     Gaussian rows with log-normal population eigenvalues of          deviation 0.4 to 0.6
                log deviation 0.25 to 0.7
-heavy-tailed   Gaussian rows with inverse gamma population eigenvalues: a       exponent up to 2.5
+heavy-tailed   Gaussian rows with inverse gamma population eigenvalues: a       exponent up to 2.25
                power law of exponent alpha from 1.5 to 3.25
 heavy-tailed   inverse Wishart matrices, N up to 1.18 M: a power law 3/2        all
-heavy-tailed   independent Pareto entries, tail_mu from 0.8 to 2                tail_mu up to 1.6
+heavy-tailed   independent Pareto entries, tail_mu from 0.8 to 2                tail_mu up to 1.4
 rank-collapse  one of the above in M/10 to 9M/10 fewer directions, the rest 0   M/5 directions lost or more
                or noise 10^4 to 10^8 times weaker
 ============== ================================================================ ====================================
 
-A quarter of all draws of the first five have lost up to a tenth of their directions; they are well inside up to M/20.
-Well inside asks for at least 50 directions.
+A quarter of all draws of the first five have lost up to a tenth of their directions; they are well inside up to M/20,
+and with at least 50 directions left. A bleeding-out that is well inside needs room between its two borders. There is
+none for square matrices below M = 500, for Q = 4 below 200 and for Q = 16 below 100: there the largest eigenvalue of
+one and the same ensemble may show any of three phases.
 
 Four borders are choices. 0.85 as the soft rank that parts bleeding-out from spikes lies between the published 0.92 and
 0.80 of the two (small AlexNet at batch sizes 150 and 50); a twentieth of M as the most that counts as low rank is where
@@ -152,9 +154,9 @@ def _low_rank(N: int, M: int, reach: float, rng: np.random.Generator) -> tuple[M
 
 def _bulk_decay(N: int, M: int, rng: np.random.Generator) -> PhaseDraw:
     if rng.random() < 1 / 2:
-        share, scale = rng.uniform(1 / 7, 0.5), rng.uniform(1.3, 1.8)
+        share, scale = rng.uniform(1 / 7, 0.5), rng.uniform(1.3, 2.5)
         strengths = scale * AdditiveSpike(M / N).threshold * np.abs(rng.standard_normal(int(share * M)))
-        inside = 0.25 <= share <= 0.4 and 1.4 <= scale <= 1.6
+        inside = 0.25 <= share <= 0.4 and 1.5 <= scale <= 2
         return PhaseDraw(
             spiked(N, M, strengths, rng), PHASES[3], "broad signal", {"share": share, "scale": scale}, inside
         )
@@ -168,10 +170,10 @@ def _heavy_tailed(N: int, M: int, rng: np.random.Generator) -> PhaseDraw:
     if model < 0.45:
         alpha = rng.uniform(1.5, 3.25)
         W = correlated(N, 1 / rng.gamma(alpha - 1, size=M), rng)
-        return PhaseDraw(W, PHASES[4], "inverse gamma correlations", {"alpha": alpha}, alpha <= 2.5)
+        return PhaseDraw(W, PHASES[4], "inverse gamma correlations", {"alpha": alpha}, alpha <= 2.25)
     if model < 0.9:
         tail_mu = rng.uniform(0.8, 2)
-        return PhaseDraw(pareto(N, M, tail_mu, rng), PHASES[4], "Pareto entries", {"tail_mu": tail_mu}, tail_mu <= 1.6)
+        return PhaseDraw(pareto(N, M, tail_mu, rng), PHASES[4], "Pareto entries", {"tail_mu": tail_mu}, tail_mu <= 1.4)
     aspect = rng.uniform(1, 1.18)
     return PhaseDraw(inverse_wishart(int(aspect * M), M, rng), PHASES[4], "inverse Wishart", {"aspect": aspect}, True)
 
@@ -188,8 +190,8 @@ def _rank_collapse(N: int, M: int, rng: np.random.Generator) -> PhaseDraw:
 
 
 def _padded(W: Matrix, M: int) -> Matrix:
-    """Add columns of zeros."""
-    return np.pad(W, ((0, 0), (0, M - W.shape[1])))
+    """Add columns of zeros, and rows where there are fewer than M."""
+    return np.pad(W, ((0, max(0, M - len(W))), (0, M - W.shape[1])))
 
 
 _DRAWS: dict[str, Callable[[int, int, np.random.Generator], PhaseDraw]] = dict(
