@@ -659,7 +659,7 @@ def test_a_phase_is_put_in_words_with_its_probabilities_and_its_evidence(driver,
 def test_a_layer_without_a_phase_says_why_once(driver, phased):
     for page in _visit(driver, f"{phased}#layer=small"):
         assert opens(page, "small")
-        assert one(page, "#panel").text.count("it needs 30 eigenvalues") == 1
+        assert one(page, "#panel").text.count("no phase below 30 eigenvalues") == 1
 
 
 def test_nothing_of_the_phase_sticks_out(width, driver, phased):

@@ -97,12 +97,8 @@ def diagnose_layer(
         noise, vectors = _look_deeper(spectrum, matrices, wanted, row, np.random.default_rng([wanted.seed, crc]))
     except (ArithmeticError, ValueError, MemoryError, np.linalg.LinAlgError) as error:
         # What the spectrum alone tells is not lost with it.
-        return Layer(
-            replace(row, reason=f"{'phase' if phase is None else 'noise'}: {type(error).__name__}: {error}"),
-            spectrum,
-            tail,
-            phase,
-        )
+        what = "phase" if phase is None else "noise"
+        return Layer(replace(row, reason=f"{what}: {type(error).__name__}: {error}"), spectrum, tail, phase)
     # What is too narrow for a tail is too narrow for a bulk, and its row says so already.
     reasons = (row.reason, noise.reason if spectrum.M >= MIN_TAIL else "")
     reason = "; ".join(filter(None, reasons)) or phase.reason

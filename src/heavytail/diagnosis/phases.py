@@ -43,6 +43,8 @@ COEFFICIENTS: Mapping[str, tuple[float, ...]] = {
 }
 """For each question the constant and the coefficient of each of its `features`, for the natural log of the odds."""
 
+_BROAD = 0.5  # excess of breadth that 1 in 100 of bulk-decay has: where it is broader still, the tail's law decides
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -97,15 +99,14 @@ def find_phase(spectrum: Spectrum) -> Phase:
     if spectrum.method == "operator":
         return Phase({}, (), "no phase: a convolution's operator has no noise law here")
     if spectrum.M < MIN_EVALS:
-        return Phase({}, (), f"no phase: it needs {MIN_EVALS} eigenvalues in each matrix, and M = {spectrum.M}")
+        return Phase({}, (), f"no phase below {MIN_EVALS} eigenvalues a matrix")
     sizes = spectrum.by_matrix.sum(axis=1)
     floors = spectrum.floor * sizes / sizes.max()  # the bound is that of the largest of the matrices
     evidence = tuple(gather(evals, spectrum.N, floor) for evals, floor in zip(spectrum.by_matrix, floors, strict=True))
     each = np.mean([probabilities(seen) for seen in evidence], axis=0)
     foreign = sum(seen.foreign for seen in evidence)
-    reason = (
-        f"{foreign} of {len(evidence)} matrices have a bulk narrower than noise's, as no phase has" if foreign else ""
-    )
+    whose = "its bulk is" if len(evidence) == 1 else f"{foreign} of {len(evidence)} bulks are"
+    reason = f"{whose} narrower than noise's, nearer to an orthogonal matrix: no phase has such" if foreign else ""
     return Phase(dict(zip(PHASES, each.tolist(), strict=True)), evidence, reason)
 
 
@@ -142,7 +143,7 @@ def features(seen: PhaseEvidence) -> dict[str, tuple[float, ...]]:
         "noise": (log(bulk.misfit / bulk.allowance), share),
         "beyond": (asinh(bulk.score / 3), log(seen.rank)),
         "clear": (reach,),
-        "heavy": (seen.breadth - seen.breadth_of_noise, seen.power_law_ratio),
+        "heavy": (min(seen.breadth - seen.breadth_of_noise, _BROAD), seen.power_law_ratio),
     }
 
 
