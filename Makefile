@@ -31,6 +31,7 @@ bench: $(VENV)/dev ## measurements against WeightWatcher and the bare LAPACK flo
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/tail_score.py
 	$(BIN)/python benchmarks/tail_speed.py
+	$(BIN)/python benchmarks/phases.py
 
 docs: $(VENV)/docs ## the book, into docs/_build
 	$(BIN)/sphinx-build --quiet --fail-on-warning docs docs/_build

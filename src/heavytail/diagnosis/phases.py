@@ -35,11 +35,11 @@ UNDECIDED = "undecided"
 """Where no phase is more likely than all others together."""
 
 COEFFICIENTS: Mapping[str, tuple[float, ...]] = {
-    "collapsed": (-11.8, 107.7),
-    "noise": (-15.47, -4.531, -5.775),
-    "beyond": (3.639, 5.698, -1.376),
-    "clear": (-7.808, 30.79),
-    "heavy": (-4.714, 11.19, 16.21),
+    "collapsed": (-54.01, 527.2),
+    "noise": (-15.62, -4.739, -5.752),
+    "beyond": (3.078, 5.71, -1.293),
+    "clear": (-7.996, 31.89),
+    "heavy": (-6.397, 17.75, 15.65),
 }
 """For each question the constant and the coefficient of each of its `features`, for the natural log of the odds."""
 
