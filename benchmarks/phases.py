@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, log
 
+import ml_dtypes  # noqa: F401 - names bfloat16
 import numpy as np
 from common import markdown
 from matrices import processes, share
@@ -73,7 +74,7 @@ def refit(count: int) -> None:
     draws = draw_all(REFIT, count)
     asked: dict[str, list[tuple[bool, tuple[float, ...]]]] = {question: [] for question in COEFFICIENTS}
     for drawn in draws:
-        values = phases.features(drawn.seen)
+        values = {"collapsed": (drawn.seen.lost,), **phases.features(drawn.seen)}
         for question, answer in answers(PHASES[drawn.phase]).items():
             if question in values:
                 asked[question].append((answer, values[question]))
@@ -115,9 +116,9 @@ def logistic(x: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def report(count: int) -> None:
     """Print accuracy, calibration and confusion on fresh draws."""
     draws = draw_all(FRESH, count)
-    P = np.array([probabilities(drawn.seen) for drawn in draws])
+    P = np.array([list(probabilities([drawn.seen]).values()) or [0] * len(PHASES) for drawn in draws])
     truth, inside = np.array([d.phase for d in draws]), np.array([d.inside for d in draws])
-    M, found, confidence = np.array([d.M for d in draws]), P.argmax(axis=1), P.max(axis=1)
+    M, found, confidence = np.array([d.M for d in draws]), np.where(P.any(axis=1), P.argmax(axis=1), -1), P.max(axis=1)
     right = found == truth
     wrong = ~right & (confidence > 0.9)
     bands = [("all", M > 0), *((f"{lo} to {hi - 1}", (lo <= M) & (hi > M)) for lo, hi in SIZES)]
@@ -176,16 +177,15 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
 def untrained(count: int) -> None:
     """Print how often matrices as they are initialised are called random-like."""
     rows = []
-    for N, M in ((64, 64), (384, 384), (1536, 384), (768, 768), (1280, 320), (1000, 50)):
-        for law in (gaussian, uniform, truncated):
-            rng, verdicts = np.random.default_rng([3, N, M]), []
-            for _ in range(max(20, count * 64 // M)):
-                W = law(N, M, rng).astype(np.float32)
-                verdicts.append(find_phase(spectrum_of_stack(W[None], "float32")).name)
+    for N, M in ((64, 64), (384, 384), (1536, 384), (1024, 1024), (1280, 320), (1000, 50)):
+        for law, dtype in ((gaussian, "float32"), (gaussian, "bfloat16"), (uniform, "float16"), (truncated, "float32")):
+            rng = np.random.default_rng([3, N, M])
+            draws = (law(N, M, rng).astype(dtype) for _ in range(max(10, count * 64 // M)))
+            verdicts = [find_phase(spectrum_of_stack(W[None], dtype)).name for W in draws]
             called = sum(name == PHASES[0] for name in verdicts)
             others = {name: verdicts.count(name) for name in verdicts if name != PHASES[0]}
-            rows.append((f"{N} x {M}", law.__name__, len(verdicts), share(called, len(verdicts)), others or ""))
-    print(table(("shape", "entries", "matrices", "random-like", "others"), rows))
+            rows.append((f"{N} x {M}", law.__name__, dtype, len(verdicts), share(called, len(verdicts)), others or ""))
+    print(table(("shape", "entries", "stored as", "matrices", "random-like", "others"), rows))
 
 
 def truncated(N: int, M: int, rng: np.random.Generator) -> np.ndarray:
@@ -218,7 +218,7 @@ def walk(parameter: str, steps: Iterable[tuple[float, np.ndarray]]) -> None:
     rows: list[list[str]] = []
     for value, W in steps:
         phase = find_phase(spectrum_of_stack(W[None], "float64"))
-        sure = max(phase.probabilities.values())
+        sure = max(phase.probabilities.values(), default=0)
         if not rows or rows[-1][0] != phase.name:
             rows.append([phase.name, f"{value:g}", "", f"{sure:.2f}"])
         rows[-1][2] = f"{value:g}"
@@ -235,7 +235,7 @@ def published() -> None:
         rng = np.random.default_rng(5)
         draws = (built(N, M, beyond, soft_rank, rng) for _ in range(20))
         verdicts = [find_phase(spectrum_of_stack(W[None], "float64")) for W in draws]
-        mean = np.mean([list(verdict.probabilities.values()) for verdict in verdicts], axis=0)
+        mean = np.mean([list(verdict.probabilities.values()) or [0] * 6 for verdict in verdicts], axis=0)
         ours = ", ".join(f"{PHASES[k]} {mean[k]:.2f}" for k in np.argsort(-mean) if mean[k] >= 0.05)
         rows.append((name, f"{N} x {M}", f"{beyond:.1%}", soft_rank, phase, ours))
     print(table(("layer", "shape", "beyond", "soft rank", "published", "ours, mean probabilities"), rows))

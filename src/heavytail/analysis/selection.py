@@ -83,9 +83,11 @@ def selection(layers: str | Iterable[str] | None) -> Selection:
     if layers is None:
         return Selection((), ())
     patterns = [layers] if isinstance(layers, str) else list(layers)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise RequestError(f"layers is {layers!r}; it must be a glob pattern or several")
     if not patterns:
         raise RequestError("layers is empty; leave it out to analyse all of them")
-    phases = tuple(pattern.removeprefix(_BY_PHASE) for pattern in patterns if pattern.startswith(_BY_PHASE))
+    phases = tuple(pattern.removeprefix(_BY_PHASE).lower() for pattern in patterns if pattern.startswith(_BY_PHASE))
     for pattern in phases:
         if not any(fnmatchcase(phase, pattern) for phase in (*PHASES, UNDECIDED)):
             raise RequestError(f"no phase matches {pattern!r}; there are {', '.join((*PHASES, UNDECIDED))}")

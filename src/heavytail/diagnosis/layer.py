@@ -100,9 +100,10 @@ def diagnose_layer(
         what = "phase" if phase is None else "noise"
         return Layer(replace(row, reason=f"{what}: {type(error).__name__}: {error}"), spectrum, tail, phase)
     # What is too narrow for a tail is too narrow for a bulk, and its row says so already.
-    reasons = (row.reason, noise.reason if spectrum.M >= MIN_TAIL else "")
-    reason = "; ".join(filter(None, reasons)) or phase.reason
-    row = replace(row, **noise.columns(spectrum), reason=reason)
+    reasons = [row.reason, noise.reason if spectrum.M >= MIN_TAIL else ""]
+    if phase.evidence or not any(reasons):
+        reasons.append(phase.reason)
+    row = replace(row, **noise.columns(spectrum), reason="; ".join(filter(None, reasons)))
     return Layer(row, spectrum, tail, phase, noise, vectors)
 
 

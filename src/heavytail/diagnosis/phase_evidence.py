@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import erfc, log, nan, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +30,26 @@ MIN_RANK = 20
 
 _ZERO = 1e-7  # eigenvalues below this share of the upper decile are of directions that are lost
 _CLIFF = 1e4  # ratio of neighbours that no continuous spectrum has, but for the very largest
-_FOREIGN = 1e-3  # chance of a bulk's misfit under noise below which it must be broader
-_FEW = 5  # eigenvalues beyond the bulk, of which the law is not asked
+_SPIKES = 3  # largest eigenvalues that may be spikes: neither breadth nor the tail's law hang on them
+_FEW = 5  # eigenvalues beyond the bulk besides, fewer than which have no law
+_NARROW = 4.0  # standard deviations of noise by which a body is narrower than noise's
 _TRACY_WIDOM = 1.268  # standard deviation of the Tracy-Widom law of index 1
 _NORMAL = 1.959964  # two-sided 95 % point of the normal law
 
 _UNKNOWN = EdgeShape(nan, nan)
 
 Vector = NDArray[np.float64]
+
+
+class Expected(NamedTuple):
+    """What noise would show, and its standard deviation."""
+
+    value: float
+    error: float
+
+    def p_value(self, seen: float) -> float:
+        """Chance that noise shows as much."""
+        return erfc((seen - self.value) / self.error / sqrt(2)) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +63,13 @@ class PhaseEvidence:
             `MIN_RANK` are left, and the rest is NaN then.
         largest: the largest eigenvalue.
         beyond: eigenvalues beyond the bulk's edge: least, as found and most, as far as the edge is known to 95 %.
-        breadth: mean log excess of the upper half of the eigenvalues over their median.
+        breadth: mean log excess over the median of the eigenvalues above it, the largest tenth and at least three left
+            out.
         breadth_of_noise: that of noise of this shape.
-        law: power law against exponential law, fitted to the eigenvalues beyond the bulk's edge (Vuong 1989); None for
-            fewer than five of them.
+        law: power law against exponential law, fitted to the eigenvalues beyond the bulk's edge but the three largest
+            (Vuong 1989); None for fewer than five of them.
         edge: shape of the upper edge.
-        edge_of_noise: index of noise of this shape, and its standard deviation.
+        edge_of_noise: index of noise of this shape.
     """
 
     M: int
@@ -65,10 +78,10 @@ class PhaseEvidence:
     largest: float = nan
     beyond: tuple[int, int, int] = (0, 0, 0)
     breadth: float = nan
-    breadth_of_noise: float = nan
+    breadth_of_noise: Expected = Expected(nan, nan)  # noqa: RUF009 - immutable
     law: Comparison | None = None
     edge: EdgeShape = _UNKNOWN
-    edge_of_noise: EdgeShape = _UNKNOWN
+    edge_of_noise: Expected = Expected(nan, nan)  # noqa: RUF009 - immutable
 
     @property
     def lost(self) -> float:
@@ -76,10 +89,9 @@ class PhaseEvidence:
         return 1 - self.rank / self.M
 
     @property
-    def foreign(self) -> bool:
-        """Whether the bulk is neither noise's nor broader: like no phase, and like 1 of 5,000 matrices of a phase."""
-        narrower = self.breadth < self.breadth_of_noise
-        return self.bulk is not None and narrower and self.bulk.misfit_p_value < _FOREIGN
+    def narrow(self) -> bool:
+        """Whether the body of the spectrum is narrower than noise's, as in no phase."""
+        return self.breadth < self.breadth_of_noise.value - _NARROW * self.breadth_of_noise.error
 
     @property
     def soft_rank(self) -> tuple[float, float, float]:
@@ -92,14 +104,8 @@ class PhaseEvidence:
 
     @property
     def power_law_ratio(self) -> float:
-        """Log-likelihood ratio of `law` for each eigenvalue: positive for a power law; 0 where none was asked for."""
-        return 0.0 if self.law is None else self.law.log_ratio / self.beyond[1]
-
-    @property
-    def edge_p_value(self) -> float:
-        """Chance that the edge of noise is as soft."""
-        z = (self.edge.index - self.edge_of_noise.index) / self.edge_of_noise.error
-        return erfc(z / sqrt(2)) / 2
+        """Log-likelihood ratio of `law` for each eigenvalue: positive for a power law; NaN where there is none."""
+        return nan if self.law is None else self.law.log_ratio / (self.beyond[1] - _SPIKES)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the observations as plain values, for JSON."""
@@ -114,20 +120,21 @@ class PhaseEvidence:
             "beyond": beyond,
             "beyond_lo": least,
             "beyond_hi": most,
-            "num_spikes": self.bulk.num_spikes,
-            "spike_p_value": self.bulk.p_value,
+            "num_outliers": self.bulk.num_spikes,
+            "outlier_p_value": self.bulk.p_value,
             "soft_rank": value,
             "soft_rank_lo": lo,
             "soft_rank_hi": hi,
             "breadth": self.breadth,
-            "breadth_of_noise": self.breadth_of_noise,
+            "breadth_of_noise": self.breadth_of_noise.value,
+            "breadth_p_value": self.breadth_of_noise.p_value(self.breadth),
             "power_law_ratio": self.power_law_ratio,
             "power_law_p_value": nan if self.law is None else self.law.p_value,
             "edge_index": self.edge.index,
             "edge_index_lo": self.edge.index - _NORMAL * self.edge.error,
             "edge_index_hi": self.edge.index + _NORMAL * self.edge.error,
-            "edge_index_of_noise": self.edge_of_noise.index,
-            "edge_p_value": self.edge_p_value,
+            "edge_index_of_noise": self.edge_of_noise.value,
+            "edge_p_value": self.edge_of_noise.p_value(self.edge.index),
         }
 
 
@@ -151,16 +158,17 @@ def gather(evals: Vector, N: int, floor: float = 0.0) -> PhaseEvidence:
         return PhaseEvidence(M, x.size)
     # What is lost takes columns away, and leaves noise of fewer.
     bulk = fit_noise_bulk(x, N, x.size)
-    half = x[x.size // 2 :]
+    tail = x[x > bulk.edge]
+    start, end = _body(x.size)
     return PhaseEvidence(
         M,
         x.size,
         bulk,
         largest=float(x[-1]),
         beyond=_beyond(x, bulk),
-        breadth=float(np.log(half / half[0]).mean()),
+        breadth=float(np.log(x[start:end] / x[start]).mean()),
         breadth_of_noise=_breadth_of_noise(N, x.size),
-        law=_law(x[x > bulk.edge], bulk.edge),
+        law=_law(tail[: max(0, tail.size - _SPIKES)], bulk.edge),
         edge=edge_shape(x),
         edge_of_noise=_edge_of_noise(N, x.size),
     )
@@ -176,11 +184,17 @@ def _lost(evals: Vector, floor: float) -> int:
     # The spectrum of square noise reaches down to zero, and the smallest of its eigenvalues are not lost.
     if 0 < lost < min(M, 3 + M * sqrt(_ZERO)) and evals[lost] <= _CLIFF * evals[lost - 1]:
         lost = 0
-    # Rounding leaves what is lost well below the bound on it; where eigenvalues go on across the bound, none is lost.
-    below, far_below = np.searchsorted(evals, [floor, floor / 2.5], side="right")
-    if below - far_below <= 2:
-        lost = max(lost, int(below))
+    # Rounding leaves what is lost well below the bound on it. Where eigenvalues go on across the bound, none is lost:
+    # of square noise the smallest two stand far apart, and the others do not.
+    below = int(np.searchsorted(evals, floor, side="right"))
+    if 0 < below < M and evals[below] > (36 if below <= 2 else 4) * evals[below - 1]:
+        lost = max(lost, below)
     return max(lost, int(np.searchsorted(evals, 0.0, side="right")))
+
+
+def _body(M: int) -> tuple[int, int]:
+    """Give the ranks, in ascending order, between which breadth is measured."""
+    return M // 2, M - max(_SPIKES, M // 10)
 
 
 def _beyond(x: Vector, bulk: NoiseBulk) -> tuple[int, int, int]:
@@ -197,23 +211,24 @@ def _law(tail: Vector, edge: float) -> Comparison | None:
 
 
 @lru_cache(maxsize=256)
-def _breadth_of_noise(N: int, M: int) -> float:
-    """Integrate the Marchenko-Pastur law over angles from its median up."""
-    law = MarchenkoPastur(N / M)
-    c, median = M / N, float(law.median())
+def _breadth_of_noise(N: int, M: int) -> Expected:
+    """Integrate the Marchenko-Pastur law over the body; scatter and offset are those of simulated noise."""
+    law, c, (first, last) = MarchenkoPastur(N / M), M / N, _body(M)
+    median, top = law.ppf(np.array([(first + 0.5) / M, last / M]))
+    start, end = np.arccos(np.clip((np.array([median, top]) - 1 - c) / (2 * sqrt(c)), -1, 1))
     nodes, weights = np.polynomial.legendre.leggauss(64)
-    end = float(np.arccos(np.clip((median - 1 - c) / (2 * sqrt(c)), -1, 1)))
-    theta = end * (1 + nodes) / 2
-    x = 1 + c + 2 * sqrt(c) * np.cos(theta)
-    return float((end * weights * np.sin(theta) ** 2 / x) @ np.log(x / median)) * 2 / np.pi
+    x = 1 + c + 2 * sqrt(c) * np.cos(end + (start - end) * (1 + nodes) / 2)
+    share = weights * (1 - ((x - 1 - c) / (2 * sqrt(c))) ** 2) / x
+    error = (0.9 + 0.3 * log(M)) / (M * sqrt(N / M))
+    return Expected(float(share @ np.log(x / median) / share.sum()) - 0.25 * error, error)
 
 
 @lru_cache(maxsize=256)
-def _edge_of_noise(N: int, M: int) -> EdgeShape:
+def _edge_of_noise(N: int, M: int) -> Expected:
     """Give the index of the upper edge of noise, from the places of its points, and the scatter of simulated noise."""
     k = max(2, M // 20)
     first, second, third = MarchenkoPastur(N / M).isf((np.array([1, 2, 4]) * k - 0.5) / M)
-    return EdgeShape(log((first - second) / (second - third)) / log(2), (1.5 + 0.12 * log(k)) / (k + 0.4))
+    return Expected(log((first - second) / (second - third)) / log(2), (1.5 + 0.12 * log(k)) / (k + 0.4))
 
 
 def _fluctuation(bulk: NoiseBulk, largest: float) -> float:

@@ -1,6 +1,6 @@
 r"""The phase of training of a layer, with a probability for each, decided from its spectrum alone.
 
-Five questions, each answered by a logistic rule of one to three observations, lead through a tree:
+Five questions, each answered by a logistic rule of one or two observations, lead through a tree:
 
 1. Is a large mass of eigenvalues at zero?                        rank-collapse
 2. If not: is what remains a bulk of noise with a few others?
@@ -15,9 +15,9 @@ like none of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import asinh, exp, log
+from math import asinh, exp, log, nan
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ COEFFICIENTS: Mapping[str, tuple[float, ...]] = {
 }
 """For each question the constant and the coefficient of each of its `features`, for the natural log of the odds."""
 
-_BROAD = 0.5  # excess of breadth that 1 in 100 of bulk-decay has: where it is broader still, the tail's law decides
+_BROAD = 0.35  # excess of breadth that 1 in 100 of bulk-decay has: where it is broader still, the tail's law decides
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ class Phase:
     """The phase of one row.
 
     Attributes:
-        probabilities: of each phase, of all matrices of the row on average; empty where there are none.
-        evidence: the observations on each of its matrices.
-        reason: why there are no probabilities, or why some of its matrices are of no phase; else empty.
+        probabilities: of each phase; empty where there are none.
+        evidence: the observations on each of the row's matrices; empty where none can be made.
+        reason: why there are no probabilities, or why some of the matrices have no part in them; else empty.
     """
 
     probabilities: Mapping[str, float]
@@ -62,17 +62,18 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """The likeliest phase; 'undecided' where it is not likelier than all others together, '' where unknown."""
-        if not self.probabilities:
-            return ""
-        best = max(self.probabilities, key=lambda phase: self.probabilities[phase])
-        return best if self.probabilities[best] > 1 / 2 else UNDECIDED
+        """The likeliest phase; 'undecided' where it is not likelier than all others together, '' where nothing is seen.
+
+        Example:
+            >>> Phase({"random-like": 0.5, "bleeding-out": 0.5}, ()).name
+            'undecided'
+        """
+        likely = [phase for phase, probability in self.probabilities.items() if probability > 1 / 2]
+        return likely[0] if likely else UNDECIDED if self.probabilities or self.evidence else ""
 
     def columns(self) -> dict[str, Any]:
         """Give the columns of the table."""
-        if not self.probabilities:
-            return {}
-        return {"phase": self.name, "phase_probability": max(self.probabilities.values())}
+        return {"phase": self.name, "phase_probability": max(self.probabilities.values(), default=nan)}
 
     def as_dict(self) -> dict[str, Any]:
         """Give the probabilities and the evidence as plain values, for JSON."""
@@ -103,49 +104,60 @@ def find_phase(spectrum: Spectrum) -> Phase:
     sizes = spectrum.by_matrix.sum(axis=1)
     floors = spectrum.floor * sizes / sizes.max()  # the bound is that of the largest of the matrices
     evidence = tuple(gather(evals, spectrum.N, floor) for evals, floor in zip(spectrum.by_matrix, floors, strict=True))
-    each = np.mean([probabilities(seen) for seen in evidence], axis=0)
-    foreign = sum(seen.foreign for seen in evidence)
-    whose = "its bulk is" if len(evidence) == 1 else f"{foreign} of {len(evidence)} bulks are"
-    reason = f"{whose} narrower than noise's, nearer to an orthogonal matrix: no phase has such" if foreign else ""
-    return Phase(dict(zip(PHASES, each.tolist(), strict=True)), evidence, reason)
+    return Phase(probabilities(evidence), evidence, _narrow(evidence))
 
 
-def probabilities(seen: PhaseEvidence) -> tuple[float, ...]:
-    """Answer the five questions: the probability of each of `PHASES`, in their order."""
-    says = {
-        question: _sigmoid(float(np.dot(COEFFICIENTS[question], (1, *values))))
-        for question, values in features(seen).items()
-    }
-    kept = 1 - says["collapsed"]
-    if seen.bulk is None or seen.foreign:  # nothing is known but what is lost
-        return *(kept / 5,) * 5, says["collapsed"]
-    noise, other = kept * says["noise"], kept * (1 - says["noise"])
-    signal = noise * says["beyond"]
+def _narrow(evidence: Sequence[PhaseEvidence]) -> str:
+    count = sum(seen.narrow for seen in evidence)
+    if not count:
+        return ""
+    whose = "" if len(evidence) == 1 else f"{count} of {len(evidence)} matrices: "
+    return whose + "the body of the spectrum is narrower than noise's, as in no phase"
+
+
+def probabilities(evidence: Sequence[PhaseEvidence]) -> dict[str, float]:
+    """Answer the five questions for a row.
+
+    The first is asked of all its directions, the others of each matrix, and the answers are averaged.
+
+    Returns:
+        The probability of each of `PHASES`; none where most of what is not lost is narrower than noise.
+    """
+    collapsed = _answer("collapsed", (float(np.mean([seen.lost for seen in evidence])),))
+    judged = [seen for seen in evidence if seen.bulk is not None and not seen.narrow]
+    if 2 * len(judged) <= sum(seen.bulk is not None for seen in evidence) and collapsed <= 1 / 2:
+        return {}
+    others = np.mean([_kept(seen) for seen in judged], axis=0) if judged else np.full(5, 1 / 5)
+    return dict(zip(PHASES, (*((1 - collapsed) * others).tolist(), collapsed), strict=True))
+
+
+def _kept(seen: PhaseEvidence) -> tuple[float, ...]:
+    """Answer all questions but the first: the probabilities of the five phases of a matrix that has not collapsed."""
+    says = {question: _answer(question, values) for question, values in features(seen).items()}
+    noise, signal = says["noise"], says["noise"] * says["beyond"]
     return (
-        noise * (1 - says["beyond"]),
+        noise - signal,
         signal * (1 - says["clear"]),
         signal * says["clear"],
-        other * (1 - says["heavy"]),
-        other * says["heavy"],
-        says["collapsed"],
+        (1 - noise) * (1 - says["heavy"]),
+        (1 - noise) * says["heavy"],
     )
 
 
-def features(seen: PhaseEvidence) -> dict[str, tuple[float, ...]]:
-    """Give what each question is answered from, by the question."""
-    found: dict[str, tuple[float, ...]] = {"collapsed": (seen.lost,)}
-    bulk = seen.bulk
-    if bulk is None:
-        return found
-    reach = log(seen.largest / bulk.edge)
-    share = log((seen.beyond[1] + 1) / seen.rank)
-    return found | {
-        "noise": (log(bulk.misfit / bulk.allowance), share),
-        "beyond": (asinh(bulk.score / 3), log(seen.rank)),
-        "clear": (reach,),
-        "heavy": (min(seen.breadth - seen.breadth_of_noise, _BROAD), seen.power_law_ratio),
-    }
-
-
-def _sigmoid(x: float) -> float:
+def _answer(question: str, values: tuple[float, ...]) -> float:
+    """Give the probability of yes."""
+    x = float(np.dot(COEFFICIENTS[question], (1, *values)))
     return 1 / (1 + exp(-x)) if x > 0 else exp(x) / (1 + exp(x))
+
+
+def features(seen: PhaseEvidence) -> dict[str, tuple[float, ...]]:
+    """Give what all questions but the first are answered from, by the question; nothing where too little is left."""
+    bulk, ratio = seen.bulk, seen.power_law_ratio
+    if bulk is None:
+        return {}
+    return {
+        "noise": (log(bulk.misfit / bulk.allowance), log((seen.beyond[1] + 1) / seen.rank)),
+        "beyond": (asinh(bulk.score / 3), log(seen.rank)),
+        "clear": (log(seen.largest / bulk.edge),),
+        "heavy": (min(seen.breadth - seen.breadth_of_noise.value, _BROAD), ratio if ratio == ratio else 0.0),
+    }

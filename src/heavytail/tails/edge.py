@@ -43,7 +43,7 @@ def edge_shape(x: ArrayLike) -> EdgeShape:
         x: (n,) points, ascending, n at least 8.
 
     Raises:
-        ValueError: if there are fewer.
+        ValueError: if there are fewer, or one of them is not finite.
 
     Example:
         >>> x = -np.log(np.linspace(1, 0, 1000, endpoint=False))  # exponential decay
@@ -51,8 +51,8 @@ def edge_shape(x: ArrayLike) -> EdgeShape:
         True
     """
     x = np.asarray(x, np.float64)
-    if x.size < 8:
-        raise ValueError(f"the shape of an edge needs 8 points; got {x.size}")
+    if x.ndim != 1 or x.size < 8 or not np.isfinite(x).all():
+        raise ValueError(f"the shape of an edge needs a vector of 8 finite points or more; got shape {x.shape}")
     k = max(2, x.size // _SHARE)
     first, second, third = (float(x[x.size - i]) for i in (k, 2 * k, 4 * k))
     if not first > second > third:
