@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from rich.console import Console
 
 import heavytail
 from heavytail.cli import main
+from heavytail.rmt.ensembles.phases import PHASES
 from heavytail.terminal import print_report
 
 COMMAND = [sys.executable, "-c", "import sys; from heavytail.cli import main; sys.exit(main())"]
@@ -191,7 +193,7 @@ def test_the_table_fits_its_terminal(reports, width, asked):
     else:
         assert not re.search(r"\n +\S.*\n +\S", "\n".join(body))  # at most two lines
     if width == 230:
-        titles = ("N × M", "phase", "P", "D", "α̂", "log‖W‖²", "log λmax", "stable rank", "rank", "soft rank")
+        titles = ("N × M", "phase", "prob.", "D", "α̂", "log‖W‖²", "log λmax", "stable rank", "rank", "soft rank")
         for title in titles:
             assert title in re.split(" {2,}", head.strip())
 
@@ -232,6 +234,15 @@ def test_phases_are_words_in_the_table_short_ones_where_it_is_narrow(reports, wi
     assert (" 0.87 " in lines[1]) == (width == 230)
     rows = tuple(replace(row, phase="", phase_probability=np.nan) for row in report.rows)
     assert " phase " not in table(replace(report, rows=rows), width)[0]
+
+
+@pytest.mark.parametrize("phase", [*PHASES, "undecided"])
+def test_a_short_word_for_a_phase_is_how_it_begins(reports, phase):
+    report = reports["nothing"]
+    row = replace(report.rows[0], phase=phase, phase_probability=np.nan)
+    lines = table(replace(report, rows=(row, *report.rows[1:])), 110)
+    (word,) = [word for word in lines[1].split() if phase.startswith(word)]
+    assert [name for name in (*PHASES, "undecided") if fnmatch(name, f"{word}*")] == [phase]
 
 
 def test_phases_are_counted_in_one_line_the_most_frequent_first(reports):

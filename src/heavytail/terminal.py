@@ -30,7 +30,7 @@ _TITLES = {  # of the columns, in the order in which they are shown
     "kind": "kind",
     "shape": "N × M",
     "phase": "phase",
-    "phase_probability": "P",
+    "phase_probability": "prob.",
     "alpha": "α (95 %)",
     "p_value": "p",
     "tail": "tail",
@@ -59,9 +59,9 @@ _PHASE = ("phase", "phase_probability")
 _DECIMALS = {"stable_rank": 1, "phase_probability": 2}  # of the others 3
 _LAWS = {law.name: law.name.removesuffix(" power law").removesuffix(" exponential") for law in LAWS}
 _LAWS |= {UNDECIDED: UNDECIDED}  # as the column has them
-_SHORT = {  # words for phases where room is little
-    **{"random-like": "random", "bleeding-out": "bleeding", "bulk+spikes": "spikes"},
-    **{"bulk-decay": "decay", "heavy-tailed": "heavy", "rank-collapse": "collapse"},
+_SHORT = {  # how phases begin, where room is little
+    **{"random-like": "random", "bleeding-out": "bleeding", "bulk+spikes": "bulk+spike"},
+    **{"heavy-tailed": "heavy", "rank-collapse": "rank-coll"},
 }
 _NAME, _REMARK = 28, 24  # characters that name and remark have before another column is given room
 _WIDE = 120  # width from which a remark gives the reason; below it is a word

@@ -1,6 +1,7 @@
 """Reports made of synthetic spectra, seeded, with rows of every status."""
 
 from dataclasses import replace
+from functools import cache
 from math import log10, nan, sqrt
 
 import numpy as np
@@ -240,13 +241,45 @@ def likely(phase, most=0.9):
     return {name: most if name == phase else (1 - most) / 5 for name in PHASES}
 
 
+def narrow(N, M, normal):
+    """A matrix whose singular values are nearly equal."""
+    left, right = np.linalg.qr(normal((N, M)))[0], np.linalg.qr(normal((M, M)))[0]
+    return left * np.linspace(1, 1.1, M) @ right
+
+
+@cache
+def uneven(phase="bulk-decay"):
+    """A report of Gaussian noise with rows of unequal size, whose phase is given."""
+    rng = np.random.default_rng(11)
+    W = rng.standard_normal((1000, 500)) * np.exp(0.3 * rng.standard_normal((1000, 1)))
+    (layer,) = diagnosed({"uneven": W[None]}, Wanted())
+    found = replace(layer.phase, probabilities=likely(phase))
+    row = replace(layer.row, **found.columns())
+    return ModelReport(
+        {"name": "uneven"},
+        {"convention": "default"},
+        summarise((row,), {"uneven": layer.noise}),
+        (row,),
+        {"uneven": layer.spectrum},
+        "0.1.0",
+        phases={"uneven": found},
+        noise={"uneven": layer.noise},
+    )
+
+
 def phased(seed=2):
-    """A report of a matrix of each phase, one between phases, a pooled one and one too small; the phases are given."""
+    """A report of a matrix of each phase and of others; the phases are given.
+
+    The others are one between phases, one narrower than noise, a pooled one, one with such a narrow one in it, and one
+    too small.
+    """
     normal = np.random.default_rng(seed).standard_normal
     stacks = {name: draw_phase(name, 160, 90, seed + i).matrix[None] for i, name in enumerate(PHASES)}
-    stacks |= {"between": normal((1, 160, 90)), "pooled": normal((4, 80, 40)), "small": normal((1, 40, 8))}
+    stacks |= {"between": normal((1, 160, 90)), "narrow": narrow(160, 90, normal)[None], "pooled": normal((4, 80, 40))}
+    stacks |= {"mixed": np.stack([normal((80, 40)), narrow(80, 40, normal), normal((80, 40))])}
+    stacks |= {"small": normal((1, 40, 8))}
     given = {name: likely(name) for name in PHASES}
-    given |= {"pooled": likely(PHASES[0], 0.97), "between": likely(PHASES[3], 0.4)}
+    given |= {"pooled": likely(PHASES[0], 0.97), "mixed": likely(PHASES[0], 0.8), "between": likely(PHASES[3], 0.4)}
     layers = diagnosed(stacks, Wanted())
     phases = {layer.row.name: replace(layer.phase, probabilities=given.get(layer.row.name, {})) for layer in layers}
     rows = tuple(replace(layer.row, **phases[layer.row.name].columns()) for layer in layers)

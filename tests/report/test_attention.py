@@ -302,5 +302,38 @@ def test_a_trained_layer_of_an_untrained_model_is_not_blamed():
     assert "d" not in {member.name for member in only(*rows).members}
 
 
+@pytest.mark.parametrize("phase", ["bleeding-out", "bulk+spikes", "bulk-decay", "heavy-tailed"])
+def test_a_phase_that_uneven_noise_explains_is_a_note(phase):
+    report = sample.uneven(phase)
+    row = replace(ok("uneven"), phase=phase, phase_probability=0.9, num_spikes=0)
+    assert report.rows[0].num_spikes == 0
+    (finding,) = attention([row], {}, report.phases, report.noise)
+    said = f"{phase} by its spectrum alone, but noise whose rows differ in size explains it"
+    assert (finding.severity, finding.name, finding.sentence) == ("note", "uneven", said)
+    others = [replace(row, num_spikes=1), replace(row, num_spikes=nan), replace(row, phase="random-like")]
+    others += [replace(row, phase="rank-collapse", status="failed", reason="x"), replace(row, phase="undecided")]
+    for other in others:
+        assert not any("explains" in found.sentence for found in attention([other], {}, {}, report.noise))
+
+
+def test_phases_that_uneven_noise_explains_are_one_finding():
+    noise = sample.uneven().noise["uneven"]
+    rows = [phased(name, "bulk-decay", num_spikes=0) for name in "ab"]
+    (finding,) = attention(rows, {}, {}, {"a": noise, "b": noise})
+    assert finding.sentence.startswith("2 layers: ")
+    assert [member.name for member in finding.members] == ["a", "b"]
+
+
+def test_noise_whose_bulk_has_another_shape_explains_no_phase():
+    noise = sample.uneven().noise["uneven"]
+    (bulk,) = noise.bulks
+    crooked = replace(noise, bulks=(replace(bulk, misfit=2 * bulk.allowance),))
+    assert attention([phased("a", "bulk-decay", num_spikes=0)], {}, {}, {"a": crooked}) == ()
+
+
+def test_what_is_narrower_than_noise_is_not_called_noise():
+    assert attention([phased("a", "undecided", nan, num_spikes=0, sigma_mp=1.0)], {}) == ()
+
+
 def test_a_row_that_is_not_ok_has_no_phase_to_report():
     assert attention([*DECAYING, phased("a", "random-like", status="skipped")], {}) == ()

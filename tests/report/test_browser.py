@@ -587,20 +587,21 @@ def test_a_phase_is_a_colour_with_its_word_and_its_probability(driver, phased):
         colour = "return [...document.querySelectorAll('tbody .dot')].map(dot => getComputedStyle(dot).borderColor)"
         colours = page.execute_script(colour)
         assert len(set(colours[:7])) == 7
-        assert colours[7] == colours[0]
+        assert colours[7:9] == [colours[6], colours[0]]
+        assert column(page, "phase")[7] == "undecided"
         one(page, "#theme").click()
         assert len(set(page.execute_script(colour)[:7])) == 7
 
 
 def test_phases_sort_in_their_own_order(driver, phased):
     rows = sample.phased().rows
-    order = [*(row.name for row in rows[:6]), "between"]
-    order.insert(1, "pooled")  # random-like as well
+    order = [*(row.name for row in rows[:6]), "between", "narrow"]
+    order[1:1] = ["pooled", "mixed"]  # random-like as well
     for page in _visit(driver, phased):
         one(page, "th[data-column=phase] button").click()
         assert names(page) == [*order, "small"]
         one(page, "th[data-column=phase] button").click()
-        assert names(page)[0] == "between"
+        assert names(page)[:2] == ["between", "narrow"]
         assert names(page)[-1] == "small"
 
 
@@ -608,16 +609,25 @@ def test_buttons_and_words_choose_phases(driver, phased):
     for page in _visit(driver, phased):
         chips = page.find_elements("css selector", "#phases button")
         chips[0].click()
-        assert names(page) == ["random-like", "pooled"]
+        assert names(page) == ["random-like", "pooled", "mixed"]
         assert chips[0].get_attribute("aria-pressed") == "true"
         chips[6].click()
-        assert names(page) == ["random-like", "between", "pooled"]
+        assert names(page) == ["random-like", "between", "narrow", "pooled", "mixed"]
         assert len(page.find_elements("css selector", "#strip rect.faint")) == 5
         chips[0].click()
         chips[6].click()
-        assert len(names(page)) == 9
+        assert len(names(page)) == 11
         one(page, "#search").send_keys("random-like pool")
         assert names(page) == ["pooled"]
+
+
+def hover(page, node):
+    """Move the pointer over a node; the page is scrolled before, for scrolling takes the tip away."""
+    from selenium.webdriver import ActionChains
+
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", node)
+    page.execute_async_script("setTimeout(arguments[0], 150)")
+    ActionChains(page).move_to_element(node).perform()
 
 
 def test_phases_along_depth_are_cells_under_their_words_that_open_their_layer(driver, phased):
@@ -626,12 +636,12 @@ def test_phases_along_depth_are_cells_under_their_words_that_open_their_layer(dr
     for page in _visit(driver, phased):
         assert texts(page, "#strip text") == [*reversed(sample.PHASES), "undecided"]
         cells = page.find_elements("css selector", "#strip rect:not(.column)")
-        assert len(cells) == 8
+        assert len(cells) == 10
         marks = page.find_elements("css selector", "#depth .mark")
         middle = "const b = arguments[0].getBoundingClientRect(); return b.left + b.width / 2"
         places = [page.execute_script(middle, node) for node in (cells[4], marks[4])]
         assert places[0] == pytest.approx(places[1], abs=1)
-        ActionChains(page).move_to_element(cells[4]).perform()
+        hover(page, cells[4])
         assert one(page, "#tip").text == "heavy-tailed\nheavy-tailed, probability 90\u202f%"
         ActionChains(page).click().perform()
         assert opens(page, "heavy-tailed")
@@ -656,10 +666,46 @@ def test_a_phase_is_put_in_words_with_its_probabilities_and_its_evidence(driver,
         assert start in said
 
 
+def test_what_is_narrower_than_noise_is_undecided_in_words_with_its_evidence(driver, phased):
+    for page in _visit(driver, f"{phased}#layer=narrow"):
+        assert opens(page, "narrow")
+        said = one(page, "#panel").text
+        assert "Undecided: its eigenvalues, the largest apart, are more alike than noise's" in said
+        assert "likeliest" not in said
+        assert "nan" not in said.lower().split()
+        assert not page.find_elements("css selector", "#panel .shares")
+        assert texts(page, "#panel .observed dt")[0].split("\n")[0] == "lost directions"
+        assert "for noise as narrow" in said
+        assert one(page, "#panel .facts").text.endswith("undecided")
+    for page in _visit(driver, phased):
+        (cell,) = page.find_elements("css selector", "#strip .hollow")
+        hover(page, cell)
+        assert one(page, "#tip").text.startswith("narrow\nundecided: the body of the spectrum is narrower")
+        assert "hollow where no phase looks like it" in one(page, "#depth-caption").text
+
+
+def test_narrow_matrices_among_others_are_told_calmly(driver, phased):
+    for page in _visit(driver, f"{phased}#layer=mixed"):
+        assert opens(page, "mixed")
+        assert one(page, "#panel .verdict .calm").text.startswith("1 of 3 matrices has no part in this")
+        assert len(page.find_elements("css selector", "#panel .shares li")) == 6
+        assert "1 of 3 matrices: " not in one(page, "#panel").text
+
+
+def test_a_phase_that_noise_explains_is_remarked_upon(driver, tmp_path):
+    path = tmp_path / "uneven.html"
+    path.write_text(render(sample.uneven()), encoding="utf-8")
+    for page in _visit(driver, f"{path.as_uri()}#layer=uneven"):
+        assert opens(page, "uneven")
+        said = "ulk-decay by its spectrum alone, but noise whose rows differ in size explains it"
+        assert one(page, "#panel .verdict .calm").text == f"B{said}."
+        assert f"b{said}" in one(page, "#attention").text
+
+
 def test_a_layer_without_a_phase_says_why_once(driver, phased):
     for page in _visit(driver, f"{phased}#layer=small"):
         assert opens(page, "small")
-        assert one(page, "#panel").text.count("no phase below 30 eigenvalues") == 1
+        assert one(page, "#panel").text.lower().count("no phase below 30 eigenvalues") == 1
 
 
 def test_nothing_of_the_phase_sticks_out(width, driver, phased):

@@ -175,7 +175,7 @@ def test_verdicts_are_counted_at_the_head():
 def test_each_phase_has_a_button_with_its_word_and_its_number():
     report = sample.phased()
     page = render(report)
-    assert report.summary["phases"]["undecided"] == 1
+    assert report.summary["phases"]["undecided"] == 2
     for i, (name, count) in enumerate(report.summary["phases"].items()):
         (button,) = re.findall(rf'<button type="button" class="phase{i}" value="{re.escape(name)}".*?</button>', page)
         assert f"</i>{name} <small>{count}</small>" in button
@@ -186,7 +186,7 @@ def test_each_phase_has_a_button_with_its_word_and_its_number():
 
 def test_phases_are_counted_where_the_summary_is_silent():
     report = sample.phased()
-    assert "</i>random-like <small>2</small>" in render(replace(report, summary={}))
+    assert "</i>random-like <small>3</small>" in render(replace(report, summary={}))
 
 
 def test_a_phase_of_no_layer_cannot_be_pressed():

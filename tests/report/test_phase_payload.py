@@ -18,7 +18,7 @@ from heavytail.rmt.ensembles.phases import PHASES
 from heavytail.spectra.exact import spectrum_of_stack
 
 ROW = Row(name="W", kind="linear", dtype="float64", status="ok")
-TESTED = {"lost", "misfit", "beyond", "spikes", "soft_rank", "edge"}
+TESTED = {"lost", "misfit", "beyond", "outliers", "soft_rank", "breadth", "edge"}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_every_phase_has_a_meaning_in_the_order_of_the_phases():
     assert all(MEANINGS.values())
 
 
-@pytest.mark.parametrize("name", [*PHASES, "between", "pooled"])
+@pytest.mark.parametrize("name", [*PHASES, "between", "pooled", "mixed"])
 def test_the_probabilities_are_the_phases_own(report, told, name):
     expected = report.phases[name].as_dict()["probabilities"]
     assert told[name]["probabilities"] == pytest.approx([expected[phase] for phase in PHASES], abs=5e-4)
@@ -62,11 +62,13 @@ def test_values_intervals_and_chances_are_those_of_the_evidence(report, told, na
         )
     for part, key, chance in (
         ("misfit", "misfit", "misfit_p_value"),
-        ("spikes", "num_spikes", "spike_p_value"),
+        ("outliers", "num_outliers", "outlier_p_value"),
         ("edge", "edge_index", "edge_p_value"),
     ):
         assert evidence[part][1][0] == pytest.approx(expected[key], rel=6e-3)
         assert evidence[part][2] == pytest.approx(expected[chance], rel=6e-3)
+    assert evidence["breadth"][1][0] == pytest.approx(expected["breadth"], rel=6e-3)
+    assert evidence["breadth"][3] == pytest.approx(expected["breadth_of_noise"], rel=6e-3)
     assert evidence["edge"][3] == pytest.approx(expected["edge_index_of_noise"], rel=6e-3)
 
 
@@ -87,7 +89,7 @@ def test_nothing_about_noise_is_unlike_noise():
 
 def test_strong_signals_are_unlike_noise_and_their_bulk_is_not():
     evidence = of(spiked(600, 200, [3.0, 3.5, 4.0], seed=4))["evidence"]
-    assert {name for name in TESTED if evidence[name][0]} == {"beyond", "spikes", "soft_rank"}
+    assert {name for name in TESTED if evidence[name][0]} == {"beyond", "outliers", "soft_rank"}
 
 
 def test_more_than_a_tenth_of_lost_directions_is_unlike_noise_and_one_is_not():
@@ -137,6 +139,7 @@ def told_of(*observations):
     class Seen:
         def __init__(self, found):
             self.as_dict = lambda: found
+            self.narrow = False
 
     phase = Phase(sample.likely("bulk-decay"), tuple(map(Seen, observations)))
     return phase_payload(phase, ROW)["evidence"]
@@ -148,12 +151,46 @@ def test_evidence_that_lacks_an_observation_is_told_without_it():
 
 
 def test_breadth_stands_beside_that_of_noise_and_a_law_beside_its_p_value():
-    seen = {"breadth": 0.8, "breadth_of_noise": 0.5, "power_law_ratio": 0.1, "power_law_p_value": 0.02}
+    seen = {"breadth": 0.8, "breadth_of_noise": 0.5, "breadth_p_value": 0.03}
+    seen |= {"power_law_ratio": 0.1, "power_law_p_value": 0.02}
     other = seen | {"breadth": 0.9, "power_law_p_value": nan}
     evidence = told_of(seen, other)
-    assert evidence["breadth"] == [None, [0.85, 0.8, 0.9], None, 0.5]
+    assert evidence["breadth"] == [0, [0.85, 0.8, 0.9], 0.03, 0.5]
     assert evidence["law"] == [None, [0.1, 0.1, 0.1], None, 0.02]
     assert "law" not in told_of(other)
+
+
+@pytest.mark.parametrize(("p_value", "told"), [(0.5, [0, 0.5]), (0.004, [1, 0.004]), (0.996, [1, 0.004])])
+def test_what_is_narrower_is_as_unlike_noise_as_what_is_broader(p_value, told):
+    unlike, _, chance, _ = told_of({"breadth": 0.8, "breadth_of_noise": 0.5, "breadth_p_value": p_value})["breadth"]
+    assert [unlike, chance] == told
+
+
+def test_what_is_narrower_than_noise_is_told_by_its_evidence_without_probabilities(report, told):
+    name = "narrow"
+    assert report.phases[name].name == "undecided"
+    assert told[name]["reason"] == report.phases[name].reason != ""
+    assert "probabilities" not in told[name]
+    assert (told[name]["matrices"], told[name]["narrow"]) == (1, 1)
+    assert told[name]["evidence"]["breadth"][0] == 1
+    assert told[name]["evidence"]["breadth"][1][0] < told[name]["evidence"]["breadth"][3]
+
+
+def test_a_narrow_matrix_among_others_is_counted_beside_their_probabilities(told):
+    assert (told["mixed"]["matrices"], told["mixed"]["narrow"]) == (3, 1)
+    assert "1 of 3 matrices" in told["mixed"]["reason"]
+    assert all("reason" not in told[name] and told[name]["narrow"] == 0 for name in PHASES[:5])
+
+
+def test_a_phase_that_uneven_noise_explains_has_a_remark(told):
+    report = sample.uneven()
+    (row,), (phase,), (noise,) = report.rows, report.phases.values(), report.noise.values()
+    said = "bulk-decay by its spectrum alone, but noise whose rows differ in size explains it"
+    assert phase_payload(phase, row, noise)["remark"] == said
+    assert "remark" not in phase_payload(phase, row)
+    assert "remark" not in phase_payload(phase, replace(row, num_spikes=1), noise)
+    assert "remark" not in phase_payload(phase, replace(row, num_spikes=nan), noise)
+    assert not any("remark" in one for one in told.values())
 
 
 def test_what_is_told_is_short_json_without_nan(told):

@@ -95,7 +95,31 @@ def test_points_that_coincide_have_no_shape(x):
     assert isnan(found.error)
 
 
+NEEDS = "^the shape of an edge needs a vector of 8 finite points or more; got shape "
+
+
 @pytest.mark.parametrize("n", [0, 4, 7])
 def test_fewer_than_eight_points_have_no_shape(n):
-    with pytest.raises(ValueError, match=f"^the shape of an edge needs 8 points; got {n}$"):
+    with pytest.raises(ValueError, match=NEEDS + rf"\({n},\)$"):
         edge_shape(np.arange(float(n)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 20, -1])
+def test_points_that_are_not_finite_are_refused(value, place):
+    x = np.arange(40.0)
+    x[place] = value
+    with pytest.raises(ValueError, match=NEEDS):
+        edge_shape(x)
+
+
+@pytest.mark.parametrize("x", [np.float64(3), np.ones((40, 1)), np.ones((2, 40))], ids=np.ndim)
+def test_what_is_no_vector_is_refused(x):
+    with pytest.raises(ValueError, match=NEEDS):
+        edge_shape(x)
+
+
+def test_any_sequence_of_numbers_will_do():
+    x = [i * i for i in range(40)]
+    assert edge_shape(x) == edge_shape(np.array(x, float))
+

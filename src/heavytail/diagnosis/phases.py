@@ -35,11 +35,11 @@ UNDECIDED = "undecided"
 """Where no phase is more likely than all others together."""
 
 COEFFICIENTS: Mapping[str, tuple[float, ...]] = {
-    "collapsed": (-54.01, 527.2),
-    "noise": (-15.62, -4.739, -5.752),
-    "beyond": (3.078, 5.71, -1.293),
-    "clear": (-7.996, 31.89),
-    "heavy": (-6.397, 17.75, 15.65),
+    "collapsed": (-48.39, 465.1),
+    "noise": (-16.82, -5.277, -6.299),
+    "beyond": (5.03, 6.309, -1.728),
+    "clear": (-8.136, 33.32),
+    "heavy": (-5.043, 27.31, 17.14),
 }
 """For each question the constant and the coefficient of each of its `features`, for the natural log of the odds."""
 

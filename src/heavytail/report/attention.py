@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf, isfinite, isnan, sqrt
 
+from heavytail.diagnosis.noise import Noise
 from heavytail.diagnosis.phases import UNDECIDED as NO_PHASE
 from heavytail.diagnosis.phases import Phase
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.tail import BAND, Tail
+from heavytail.report.noise_verdict import all_noise
 from heavytail.rmt.ensembles.phases import PHASES
 from heavytail.tails.alternatives import LEVEL, UNDECIDED
 from heavytail.tails.fingers import FALL, Fingers
@@ -62,7 +64,10 @@ class _Check:
 
 
 def attention(
-    rows: Iterable[Row], tails: Mapping[str, Tail], phases: Mapping[str, Phase] | None = None
+    rows: Iterable[Row],
+    tails: Mapping[str, Tail],
+    phases: Mapping[str, Phase] | None = None,
+    noise: Mapping[str, Noise] | None = None,
 ) -> tuple[Finding, ...]:
     """Find what needs attention, the severest first, rows of one kind of finding grouped when they are many.
 
@@ -70,12 +75,14 @@ def attention(
         rows: the rows of a report, in the order of the source.
         tails: their tails by the row's name, for what a few eigenvalues decide; rows without are judged all the same.
         phases: their phases by the row's name, for how many directions a collapse has lost; rows without as above.
+        noise: their noise by the row's name, for phases that it explains; rows without as above.
 
     Returns:
         The findings; none if there is nothing to look at.
     """
     rows = tuple(rows)
-    checks = (_collapsed(phases or {}), *_noise_like(rows), *_CHECKS, *_fingers(tails), _bent(tails))
+    of_phases = (_collapsed(phases or {}), *_noise_like(rows), _explained(noise or {}))
+    checks = (*of_phases, *_CHECKS, *_fingers(tails), _bent(tails))
     findings = [finding for check in checks for finding in _apply(check, rows)]
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
@@ -250,6 +257,8 @@ def _only_noise(row: Row) -> str | None:
         return None
     if row.tail_score > _HEAVIER or row.phase not in ("", _NOISE, NO_PHASE):
         return None
+    if row.phase == NO_PHASE and isnan(row.phase_probability):  # narrower than noise
+        return None
     return "its spectrum shows nothing beyond noise: untrained, or reset?"
 
 
@@ -302,6 +311,16 @@ def _collapsed(phases: Mapping[str, Phase]) -> _Check:
         one,
         "rank collapse, a large part of the directions is lost",
         lambda row: lost(row)[0] / max(1, lost(row)[1]),
+    )
+
+
+def _explained(noise: Mapping[str, Noise]) -> _Check:
+    """Make the rule on layers whose phase is one of more than noise, and whose noise explains them all the same."""
+    return _Check(
+        "note",
+        lambda row: all_noise(row, noise.get(row.name)) or None if row.status == "ok" else None,
+        "the spectrum alone shows more than noise, but noise with rows, columns or entries as unequal explains it",
+        group_from=2,
     )
 
 

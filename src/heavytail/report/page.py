@@ -69,7 +69,8 @@ def render(report: ModelReport) -> str:
     rows = tuple(clean(row) for row in report.rows)
     tails = {printable(name): tail for name, tail in report.tails.items()}
     phases = {printable(name): phase for name, phase in report.phases.items()}
-    findings = attention(rows, tails, phases)
+    noise = {printable(name): found for name, found in report.noise.items()}
+    findings = attention(rows, tails, phases, noise)
     style, script = _asset("page.css"), "\n".join(_asset(name) for name in _SCRIPTS)
     page = (
         _environment()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrc
 
 from heavytail.diagnosis.noise import LEVEL, Noise
 from heavytail.diagnosis.row import COLUMNS, DEFINITIONS, GROUPS, Row
@@ -18,6 +17,7 @@ from heavytail.diagnosis.shuffles import Shuffles, Trap
 from heavytail.diagnosis.vectors import MEASURES, Localisation
 from heavytail.report.attention import Finding
 from heavytail.report.curves import ccdf, linear_histogram, log_counts, log_histogram, significant, thinned
+from heavytail.report.noise_verdict import bulks_fit
 from heavytail.report.phase_payload import MEANINGS, phase_payload
 from heavytail.report.tail_payload import tail_payload
 from heavytail.rmt.noise_bulk import NoiseBulk
@@ -66,7 +66,7 @@ def payload(report: ModelReport, rows: Sequence[Row], findings: Iterable[Finding
         "columns": {name: _column(name, rows) for name in COLUMNS},
         "curves": [_curves(report.spectra.get(row.name), report.noise.get(row.name)) for row in report.rows],
         "tails": [tail_payload(report.tails.get(row.name)) for row in report.rows],
-        "phases": [phase_payload(report.phases.get(row.name), row) for row in report.rows],
+        "phases": [phase_payload(report.phases.get(row.name), row, report.noise.get(row.name)) for row in report.rows],
         "noise": [_noise(report.noise.get(row.name), report.spectra.get(row.name)) for row in report.rows],
         "vectors": [_vectors(report.vectors.get(row.name, ())) for row in report.rows],
         "findings": _by_row(rows, findings),
@@ -142,9 +142,6 @@ def _noise(noise: Noise | None, spectrum: Spectrum | None) -> dict[str, Any] | N
 def _bulks(noise: Noise, spectrum: Spectrum) -> dict[str, Any]:
     bulks = noise.bulks
     worst = max(bulks, key=lambda bulk: bulk.misfit / bulk.allowance)
-    beyond = sum(bulk.misfit > bulk.allowance for bulk in bulks)
-    # One bulk of noise in a hundred is beyond its allowance.
-    chance = bdtrc(beyond - 1, len(bulks), 0.01) if beyond else 1.0
     return {
         "laws": [_law(bulk) for bulk in bulks],
         "edge": _numbers(_edge(noise))[0],
@@ -153,7 +150,7 @@ def _bulks(noise: Noise, spectrum: Spectrum) -> dict[str, Any]:
         "sigma": _sigma(bulks),
         "p_value": _numbers(noise.p_value)[0],
         "misfit": _numbers(worst.misfit, worst.allowance),
-        "fits": bool(chance > 0.0101),
+        "fits": bulks_fit(bulks),
         "spread": _numbers(max(bulk.row_spread for bulk in bulks), max(bulk.column_spread for bulk in bulks)),
         "kurtosis": _numbers(sum(bulk.kurtosis for bulk in bulks) / len(bulks))[0],
     }

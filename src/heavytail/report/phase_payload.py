@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from heavytail.diagnosis.noise import LEVEL
+from heavytail.diagnosis.noise import LEVEL, Noise
 from heavytail.diagnosis.phases import UNDECIDED, Phase
 from heavytail.diagnosis.row import Row
 from heavytail.report.curves import significant
+from heavytail.report.noise_verdict import all_noise
 from heavytail.rmt.ensembles.phases import COLLAPSED, PHASES
 from heavytail.rmt.universality import tail_index_from_alpha
 
@@ -27,9 +28,9 @@ MEANINGS: Mapping[str, str] = dict(
             "noise, with a few eigenvalues just leaving its edge: a signal begins to show",
             "noise, with a few eigenvalues clear of it: strong signals in a few directions",
             "signals in so many directions that the noise has no sharp edge left, and its eigenvalues trail off",
-            "the eigenvalues fall off like a power law: correlations of every strength, and no noise set apart",
+            "correlations of every strength: the spectrum falls off like a power law from its body outwards",
             "a large part of the directions is lost, their eigenvalues nil beside the others",
-            "no phase is likelier than all others together",
+            "no phase is likelier than all others together, or the spectrum is like none of them",
         ),
         strict=True,
     )
@@ -41,29 +42,37 @@ _MANY = 2  # eigenvalues beyond the bulk's edge that noise has in less than 1 of
 _Seen = Sequence[Mapping[str, float]]
 
 
-def phase_payload(phase: Phase | None, row: Row) -> dict[str, Any] | None:
+def phase_payload(phase: Phase | None, row: Row, noise: Noise | None = None) -> dict[str, Any] | None:
     """Give what the page shows of a phase beyond the columns of the table; None where none was looked for.
 
     Args:
         phase: the phase of a row.
         row: the row, for its exponent.
+        noise: its noise, for a phase that it explains.
 
     Returns:
-        The reason where there are no probabilities. Else the probabilities of `PHASES` in their order, the number of
-        matrices, and the evidence by its name, each a list: whether noise is unlike this, at a level of 1 %, or None
-        where nothing tells; the value with the ends of its interval, if it has one, of several matrices their median,
-        least and most; the chance under noise, if known, of several the median; and what else belongs to it.
+        The reason where there are no probabilities, or where they are not of all matrices. Where there is evidence, the
+        number of matrices and of those narrower than noise, and the evidence by its name, each a list: whether noise is
+        unlike this, at a level of 1 %, or None where nothing tells; the value with the ends of its interval, if it has
+        one, of several matrices their median, least and most; the chance under noise, if known, of several the median;
+        and what else belongs to it. Where there are probabilities, those of `PHASES` in their order, and a remark if
+        noise explains the spectrum.
     """
     if phase is None:
         return None
-    if not phase.probabilities:
-        return {"reason": phase.reason}
+    found: dict[str, Any] = {"reason": phase.reason} if phase.reason else {}
+    if phase.probabilities:
+        found["probabilities"] = [round(phase.probabilities[name], 3) for name in PHASES]
+    if remark := all_noise(row, noise):
+        found["remark"] = remark
+    if not phase.evidence:
+        return found
     seen = [one.as_dict() for one in phase.evidence]
     evidence = {name: say(seen) for name, say in _EVIDENCE.items()}
     evidence["exponent"] = _exponent(row)
-    return {
-        "probabilities": [round(phase.probabilities[name], 3) for name in PHASES],
+    return found | {
         "matrices": len(seen),
+        "narrow": sum(one.narrow for one in phase.evidence),
         "evidence": {name: told for name, told in evidence.items() if told is not None},
     }
 
@@ -126,8 +135,10 @@ def _shape(low: float, high: float) -> str:
 
 
 def _breadth(seen: _Seen) -> list[Any] | None:
-    noise = _middle(seen, "breadth_of_noise")
-    return _say(seen, "breadth", *_rounded(noise)) if isfinite(noise) else None
+    noise, p_value = _middle(seen, "breadth_of_noise"), _middle(seen, "breadth_p_value")
+    # The chance of as much on its side of noise: what is narrower is as unlike noise as what is broader.
+    told = [{**one, "chance": min(p_value, 1 - p_value)} for one in seen]
+    return _say(told, "breadth", *_rounded(noise), p="chance") if isfinite(p_value) else None
 
 
 def _law(seen: _Seen) -> list[Any] | None:
@@ -145,7 +156,7 @@ _EVIDENCE: Mapping[str, Callable[[_Seen], list[Any] | None]] = {
     "lost": _lost,
     "misfit": partial(_say, key="misfit", p="misfit_p_value"),
     "beyond": _beyond,
-    "spikes": partial(_say, key="num_spikes", p="spike_p_value"),
+    "outliers": partial(_say, key="num_outliers", p="outlier_p_value"),
     "soft_rank": _soft_rank,
     "breadth": _breadth,
     "edge": _edge,

@@ -142,13 +142,16 @@ function drawDepthChart() {
     rows: matrices, value, matched: new Set(table.view()), selected: () => current.row, open: go, left: strip ? 82 : 52,
   };
   drawDepth(byId("depth"), metric, { ...shared, kinds: kindOf, label });
-  if (strip) drawStrip(strip, { ...shared, meanings: data.meanings, margin: sideRoom(matrices) });
+  if (strip) drawStrip(strip, { ...shared, meanings: data.meanings, margin: sideRoom(matrices),
+    reason: (row) => data.phases[row]?.reason });
   byId("band").hidden = metric !== "alpha";
   byId("depth-caption").textContent = [data.definitions[metric],
     metric === "alpha" ? "Bars are 95 % intervals, the choice of the tail's start included. Noise lies in the band too: " +
       "98 % of Gaussian matrices of 64 × 64, 38 % of 256 × 256, 3 % of 1024 × 1024." : "",
     "An arrow at the edge is a value beyond the axis; a cross at the foot is a layer without a value.",
-    strip ? "Below stands the phase of each layer, as tall as it is likely." : ""].join(" ");
+    strip ? "Below stands the phase of each layer, as tall as it is likely" +
+      `${matrices.some((row) => value("phase", row) && value("phase_probability", row) === null)
+        ? ", hollow where no phase looks like it" : ""}.` : ""].join(" ");
   document.querySelectorAll("#figures button").forEach((button) =>
     button.setAttribute("aria-pressed", button.dataset.metric === metric));
 }
@@ -163,7 +166,7 @@ function buildDepth() {
     shape("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" }, mark(index, 4));
   kinds.sort((a, b) => a[1] - b[1]);
   byId("depth-legend").append(...kinds.map(([kind, index]) => make("span", {}, icon(index), kind ?? "")),
-    make("span", { id: "band" }, make("i", { class: "key band" }), "heavy-tailed band 2..6, Martin & Mahoney"));
+    make("span", { id: "band" }, make("i", { class: "key band" }), "α of well-trained layers, 2 to 6 (Martin, Peng & Mahoney 2021)"));
   document.querySelectorAll("#figures button").forEach((button) => {
     const ok = matrices.filter((row) => value("status", row) === "ok" && value(button.dataset.metric, row) !== null);
     const values = ok.map((row) => value(button.dataset.metric, row));

@@ -16,7 +16,7 @@ const sure = (share) =>
 
 const LANE = 15;
 
-function drawStrip(host, { rows, meanings, value, matched, selected, open, left, margin }) {
+function drawStrip(host, { rows, meanings, value, reason, matched, selected, open, left, margin }) {
   const known = new Set(rows.map((row) => value("phase", row)));
   const [undecided, ...others] = phaseOrder(meanings).reverse();
   const lanes = [...others, undecided].filter((phase) => known.has(phase));
@@ -34,12 +34,15 @@ function drawStrip(host, { rows, meanings, value, matched, selected, open, left,
   rows.forEach((row, i) => {
     const phase = value("phase", row);
     if (!lanes.includes(phase)) return;
-    const tall = Math.max(0.3, value("phase_probability", row) ?? 1) * (LANE - 3);
-    const hue = phaseClass(meanings, phase) + (matched.has(row) ? "" : " faint");
-    svg.append(shape("rect", { x: (x(i + 0.5) + gap / 2).toFixed(2), width: Math.max(0.7, step - gap).toFixed(2),
-      y: (foot(phase) - tall).toFixed(1), height: tall.toFixed(1), class: hue }));
+    const likely = value("phase_probability", row);
+    const tall = Math.max(0.35, likely ?? 0.5) * (LANE - 3);
+    const hue = phaseClass(meanings, phase) + (likely === null ? " hollow" : "") + (matched.has(row) ? "" : " faint");
+    const inset = likely === null && step > 6 ? 0.5 : 0; // half of its outline
+    svg.append(shape("rect", { x: (x(i + 0.5) + gap / 2 + inset).toFixed(2),
+      width: Math.max(0.7, step - gap - 2 * inset).toFixed(2), y: (foot(phase) - tall + inset).toFixed(1),
+      height: (tall - 2 * inset).toFixed(1), class: hue }));
   });
-  followColumn(svg, rows, { x, height: height - 5, selected, open, label: (row) => stripLabel(row, value) });
+  followColumn(svg, rows, { x, height: height - 5, selected, open, label: (row) => stripLabel(row, value, reason(row)) });
   host.replaceChildren(svg);
 }
 
@@ -79,23 +82,40 @@ function followColumn(svg, rows, { x, height, selected, open, label }) {
   rest();
 }
 
-function stripLabel(row, value) {
+function stripLabel(row, value, why) {
   const [phase, share] = [value("phase", row), value("phase_probability", row)];
   const reason = value("reason", row) ? `: ${value("reason", row)}` : "";
   if (!phase) return `${value("name", row)}\nno phase${reason}`;
+  if (share === null) return `${value("name", row)}\n${phase}${why ? `: ${why}` : ""}`;
   return `${value("name", row)}\n${phase}, ${phase === "undecided" ? "none above" : "probability"} ${sure(share)}`;
 }
 
 /* In words. */
 
-function phaseWords({ probabilities }, meanings, phase) {
+const ALIKE = "more alike than noise's, nearer to each other than those of a random matrix";
+
+/* Why there are no probabilities, or why some of the matrices have no part in them. */
+function narrowWords({ probabilities, matrices, narrow, reason }) {
+  if (!narrow) return reason ? `${capital(reason)}.` : "";
+  const these = `${grouped(narrow)} of ${grouped(matrices)} matrices`;
+  if (!probabilities) {
+    return `${matrices > 1 ? `the eigenvalues of ${these}` : "its eigenvalues"}, the largest apart, are ${ALIKE}; no phase of the theory looks so.`;
+  }
+  const [have, their] = narrow > 1 ? ["have", "their"] : ["has", "its"];
+  return matrices > 1 ? `${these} ${have} no part in this: ${their} eigenvalues, the largest apart, are ${ALIKE}, as in no phase.`
+    : `The eigenvalues that are not lost are ${ALIKE}, as in no other phase.`;
+}
+
+function phaseWords(found, meanings, phase) {
+  const { probabilities } = found;
+  if (!probabilities) return [make("b", {}, "Undecided"), `: ${narrowWords(found)}`];
   const names = phaseOrder(meanings);
   const ranked = probabilities.map((share, i) => [share, names[i]]).sort((a, b) => b[0] - a[0]);
   if (phase in meanings && phase !== "undecided") {
     return [make("b", {}, capital(phase)), `, with a probability of ${sure(ranked[0][0])}: ${meanings[phase]}.`];
   }
   const [first, second] = ranked.map(([chances, name]) => `${name} (${sure(chances)})`);
-  return [make("b", {}, "Undecided"), `: ${meanings.undecided}. The likeliest are ${first} and ${second}.`];
+  return [make("b", {}, "Undecided"), `: no phase is likelier than all others together. The likeliest are ${first} and ${second}.`];
 }
 
 function phaseBars({ probabilities }, meanings, phase) {
@@ -128,21 +148,23 @@ const EVIDENCE = {
     "law; p is the chance of so many in noise."],
   beyond: ["beyond the edge", share, () => "Share of the eigenvalues beyond the edge of the bulk. " +
     "Noise seldom has more than one there."],
-  spikes: ["spikes", grouped, () => "Eigenvalues beyond what noise reaches by Tracy and Widom's law; p is the chance of the " +
-    "largest. Noise has none in 99 of 100 cases."],
+  outliers: ["outliers", grouped, () => "Eigenvalues beyond what Gaussian noise of equal entries reaches in 99 of " +
+    "100 cases (Tracy and Widom); p is the chance of the largest. The table's spikes can be fewer or more: they allow for " +
+    "rows and columns of unequal scale, and for kurtosis."],
   soft_rank: ["soft rank", two, () => "Edge of the bulk over the largest eigenvalue. About 1 for noise."],
-  breadth: ["breadth", two, (_, noise) => "Mean log of the upper half of the eigenvalues over their median. " +
+  breadth: ["breadth", two, (p, noise, at) => `${equals(p)} for noise as ${at < noise ? "narrow" : "broad"}. ` +
+    "Mean log of the upper half of the eigenvalues, without the largest tenth, over their median: " +
     `${two(noise)} for noise of this shape.`],
   edge: ["shape of the edge", two, (p, noise, shape) => `${EDGES[shape]}. Index ξ: below 0 for a concave edge, 0 for ` +
     `exponential decay, above for a power law; ${two(noise)} for noise of this shape.`],
   law: ["law beyond the edge", two, (_, p) => `${equals(p)} of no difference. Log-likelihood of a power law ` +
-    "over that of an exponential there, for each eigenvalue: positive for a power law, negative for exponential decay. " +
-    "Noise has too few there."],
+    "over that of an exponential, for each eigenvalue beyond the edge but the three largest: positive for a power law, " +
+    "negative for exponential decay. Noise has too few there."],
 };
 
 function interval([, low, high], matrices, form) {
   if (low === undefined || low === null || high === null) return "";
-  if (matrices > 1 && low === high) return "";
+  if (form(low) === form(high)) return "";
   return `${matrices > 1 ? "Range" : "95\u202f% interval"} ${form(low)} to ${form(high)}. `;
 }
 
@@ -154,12 +176,12 @@ function evidenceLine(name, number, unlike, text) {
     make("dd", {}, make("b", {}, number), make("small", {}, text)));
 }
 
-const TESTED = new Set(["misfit", "spikes", "edge"]);
+const TESTED = new Set(["misfit", "outliers", "edge"]);
 
 function observed(key, [unlike, at, p, ...more], matrices) {
   const [name, form, words] = EVIDENCE[key];
   const chances = TESTED.has(key) && p !== null ? `${equals(p)}. ` : "";
-  return evidenceLine(name, form(at[0]), unlike, interval(at, matrices, form) + chances + words(p, ...more));
+  return evidenceLine(name, form(at[0]), unlike, interval(at, matrices, form) + chances + words(p, ...more, at[0]));
 }
 
 const heaviness = (mu) => (mu < 2 ? "very" : mu <= 4 ? "moderately" : "weakly");
@@ -182,8 +204,8 @@ function exponentLine([, [mu, low, high]], get) {
 /* The section of the panel. */
 function phaseSection(found, meanings, get) {
   const title = make("h3", {}, "phase");
-  if (!found.probabilities) return [title, make("p", { class: "calm" }, `${capital(found.reason)}.`)];
-  const { evidence, matrices } = found;
+  if (!found.evidence) return [title, make("p", { class: "calm" }, `${capital(found.reason)}.`)];
+  const { probabilities, evidence, matrices, remark } = found;
   const lines = Object.keys(EVIDENCE).filter((key) => key in evidence)
     .map((key) => observed(key, evidence[key], matrices));
   if (evidence.exponent) lines.push(exponentLine(evidence.exponent, get));
@@ -191,8 +213,11 @@ function phaseSection(found, meanings, get) {
     ? [make("p", { class: "caption" }, "Too few directions are left to tell more of them.")] : [];
   const pooled = matrices > 1
     ? [make("p", { class: "caption" }, `Medians of ${grouped(matrices)} matrices, and their range.`)] : [];
-  return [title, make("div", { class: "verdict" }, make("p", {}, ...phaseWords(found, meanings, get("phase")))),
-    phaseBars(found, meanings, get("phase")), ...pooled, make("dl", { class: "observed" }, ...lines), ...few,
-    make("p", { class: "caption" }, "Here the noise is taken as Gaussian and alike in all entries, so spikes and edge can " +
-      "differ from those under noise, which allows for others.")];
+  const apart = probabilities ? narrowWords(found) : "";
+  const calm = [remark && `${capital(remark)}.`, apart].filter(Boolean)
+    .map((text) => make("p", { class: "calm" }, text));
+  return [title, make("div", { class: "verdict" }, make("p", {}, ...phaseWords(found, meanings, get("phase"))), ...calm),
+    ...(probabilities ? [phaseBars(found, meanings, get("phase"))] : []), ...pooled, make("dl", { class: "observed" }, ...lines), ...few,
+    make("p", { class: "caption" }, "Here the noise is taken as Gaussian and alike in all entries, so outliers and edge " +
+      "can differ from the spikes and the edge under noise, which allows for others.")];
 }
