@@ -72,15 +72,17 @@ def draw_all(seed: int, count: int) -> list[Drawn]:
 def refit(count: int) -> None:
     """Print the coefficients of most likelihood, question by question."""
     draws = draw_all(REFIT, count)
-    asked: dict[str, list[tuple[bool, tuple[float, ...]]]] = {question: [] for question in COEFFICIENTS}
+    asked: dict[str, list[tuple[bool, float, tuple[float, ...]]]] = {question: [] for question in COEFFICIENTS}
     for drawn in draws:
         values = {"collapsed": (drawn.seen.lost,), **phases.features(drawn.seen)}
         for question, answer in answers(PHASES[drawn.phase]).items():
             if question in values:
-                asked[question].append((answer, values[question]))
+                weight = 1.0 if question == "collapsed" else phases.weight(drawn.seen.rank)
+                asked[question].append((answer, weight, values[question]))
     for question, cases in asked.items():
-        truth, x = np.array([case[0] for case in cases]), np.array([case[1] for case in cases])
-        print(f'    "{question}": ({", ".join(f"{value:.4g}" for value in logistic(x, truth))}),  # {len(cases)} draws')
+        truth, weight, x = (np.array(column) for column in zip(*cases, strict=True))
+        numbers = ", ".join(f"{value:.4g}" for value in logistic(x, weight, truth))
+        print(f'    "{question}": ({numbers}),  # {len(cases)} draws')
 
 
 def answers(phase: str) -> dict[str, bool]:
@@ -94,10 +96,11 @@ def answers(phase: str) -> dict[str, bool]:
     return {"collapsed": False, "noise": True, "beyond": True, "clear": phase == "bulk+spikes"}
 
 
-def logistic(x: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Fit constant and coefficients of log odds by likelihood, with a penalty that keeps them finite."""
+def logistic(x: np.ndarray, weight: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Fit constant and coefficients of log odds over weights by likelihood, with a penalty that keeps them finite."""
     middle, width = x.mean(axis=0), x.std(axis=0)
-    z, sign = np.column_stack([np.ones(len(x)), (x - middle) / width]), np.where(truth, 1.0, -1.0)
+    z = np.column_stack([np.ones(len(x)), (x - middle) / width]) * weight[:, None]
+    sign = np.where(truth, 1.0, -1.0)
 
     def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * (z @ w)

@@ -69,7 +69,17 @@ def test_the_json_is_valid_and_brings_every_number_back(report, tmp_path):
     assert path.read_text(encoding="utf-8") == text
     assert text.endswith("}\n")
     data = json.loads(text, parse_constant=refuse)
-    assert list(data) == ["schema_version", "heavytail", "source", "settings", "summary", "layers", "tails", "phases", "noise"]
+    assert list(data) == [
+        "schema_version",
+        "heavytail",
+        "source",
+        "settings",
+        "summary",
+        "layers",
+        "tails",
+        "phases",
+        "noise",
+    ]
     assert data["schema_version"] == 1
     assert data["heavytail"] == ht.__version__
     asked = {"layers": None, "conv": "slices", "convention": "default", "nulls": 0, "vectors": False}

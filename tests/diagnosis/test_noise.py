@@ -253,3 +253,10 @@ def test_the_summary_controls_the_false_discoveries_of_a_model():
     assert report.summary["spiked_rows"] in (5, 6)
     lucky = replace(report, rows=report.rows[:60]).rows
     assert sum(row.num_spikes > 0 for row in lucky) <= 4
+
+
+def test_an_identity_of_any_size_has_a_row_that_says_it_is_no_noise():
+    # With its spikes set aside nothing may be left of it, not even a variation.
+    report = ht.analyze({f"{n}": np.eye(n) for n in range(20, 101)})
+    assert {row.status for row in report.rows} == {"ok"}
+    assert all("no noise bulk" in row.reason for row in report.rows)

@@ -63,10 +63,10 @@ def test_eigenvalues_up_to_the_rounding_noise_are_lost_where_they_end_below_it()
     assert gather(np.arange(1.0, 101), 300, floor=1e3).rank == 100  # nothing is above it
 
 
-@pytest.mark.parametrize(("lost", "gap", "rank"), [(30, 3.9, 100), (30, 4.1, 70), (2, 35, 100), (2, 37, 98)])
+@pytest.mark.parametrize(("lost", "gap", "rank"), [(30, 3, 100), (30, 6, 70), (2, 30, 100), (2, 1e5, 98)])
 def test_a_few_below_the_rounding_noise_need_a_wider_gap(lost, gap, rank):
     # The two smallest eigenvalues of square noise are often a factor of ten apart.
-    x = np.r_[np.linspace(0.5, 1, lost), np.linspace(gap, 100, 100 - lost)]
+    x = np.r_[np.linspace(0.5, 1, lost), gap * np.linspace(1, 30, 100 - lost)]
     assert gather(x, 300, floor=2.0).rank == rank
 
 
@@ -210,7 +210,9 @@ def test_the_chance_of_a_broader_body_is_near_uniform_under_noise(N, M, draws):
 
 @given(value=st.floats(-5, 5), error=st.floats(0.01, 10), seen=st.floats(-20, 20))
 def test_the_chance_of_an_expected_observation_is_that_of_the_normal_law(value, error, seen):
-    assert Expected(value, error).p_value(seen) == pytest.approx(stats.norm(value, error).sf(seen), rel=1e-9, abs=1e-300)
+    assert Expected(value, error).p_value(seen) == pytest.approx(
+        stats.norm(value, error).sf(seen), rel=1e-9, abs=1e-300
+    )
     assert isnan(Expected(value, error).p_value(float("nan")))
 
 

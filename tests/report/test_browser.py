@@ -622,12 +622,11 @@ def test_buttons_and_words_choose_phases(driver, phased):
 
 
 def hover(page, node):
-    """Move the pointer over a node; the page is scrolled before, for scrolling takes the tip away."""
+    """Move the pointer to a node and, once the page has come to rest, over it: scrolling takes the tip away."""
     from selenium.webdriver import ActionChains
 
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", node)
-    page.execute_async_script("setTimeout(arguments[0], 150)")
-    ActionChains(page).move_to_element(node).perform()
+    ActionChains(page).move_to_element(node).pause(0.3).move_by_offset(1, 0).perform()
 
 
 def test_phases_along_depth_are_cells_under_their_words_that_open_their_layer(driver, phased):

@@ -122,4 +122,3 @@ def test_what_is_no_vector_is_refused(x):
 def test_any_sequence_of_numbers_will_do():
     x = [i * i for i in range(40)]
     assert edge_shape(x) == edge_shape(np.array(x, float))
-

@@ -90,7 +90,7 @@ def analyze(
     from heavytail import __version__
 
     nulls, bootstrap, seed = _whole("nulls", nulls, 0), _whole("bootstrap", bootstrap, 0), _whole("seed", seed, 0)
-    layers = layers if layers is None or isinstance(layers, str) else list(layers)
+    layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers
     planned = estimate(source, layers, conv, convention, nulls, vectors, bootstrap)
     threads = _threads(jobs)
     total = sum(c.operations for c in planned.costs)

@@ -58,7 +58,9 @@ class Selection:
         Raises:
             RequestError: if nothing is.
         """
-        kept = [layer for layer in layers if not self.phases or _matches(self.phases, layer.row.phase)]
+        if not self.phases:
+            return layers
+        kept = [layer for layer in layers if layer.row.phase and _matches(self.phases, layer.row.phase)]
         if not kept:
             counts = Counter(layer.row.phase for layer in layers if layer.row.phase)
             there = ", ".join(f"{count} {phase}" for phase, count in counts.most_common())
@@ -82,7 +84,7 @@ def selection(layers: str | Iterable[str] | None) -> Selection:
     """
     if layers is None:
         return Selection((), ())
-    patterns = [layers] if isinstance(layers, str) else list(layers)
+    patterns = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
     if not all(isinstance(pattern, str) for pattern in patterns):
         raise RequestError(f"layers is {layers!r}; it must be a glob pattern or several")
     if not patterns:

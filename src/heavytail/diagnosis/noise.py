@@ -236,7 +236,8 @@ def _sampling(seen: Entries, count: int) -> float:
 
 
 def _variation(mean_squares: Vector) -> float:
-    return float(mean_squares.var() / mean_squares.mean() ** 2)
+    mean = float(mean_squares.mean())
+    return float(mean_squares.var()) / mean**2 if mean > 0 else 0.0
 
 
 def _unequal(seen: Entries) -> bool:

@@ -185,9 +185,9 @@ def _lost(evals: Vector, floor: float) -> int:
     if 0 < lost < min(M, 3 + M * sqrt(_ZERO)) and evals[lost] <= _CLIFF * evals[lost - 1]:
         lost = 0
     # Rounding leaves what is lost well below the bound on it. Where eigenvalues go on across the bound, none is lost:
-    # of square noise the smallest two stand far apart, and the others do not.
+    # of square noise the smallest three stand far apart, and the others do not.
     below = int(np.searchsorted(evals, floor, side="right"))
-    if 0 < below < M and evals[below] > (36 if below <= 2 else 4) * evals[below - 1]:
+    if 0 < below < M and evals[below] > (_CLIFF if below <= 3 else 4) * evals[below - 1]:
         lost = max(lost, below)
     return max(lost, int(np.searchsorted(evals, 0.0, side="right")))
 
@@ -219,8 +219,9 @@ def _breadth_of_noise(N: int, M: int) -> Expected:
     nodes, weights = np.polynomial.legendre.leggauss(64)
     x = 1 + c + 2 * sqrt(c) * np.cos(end + (start - end) * (1 + nodes) / 2)
     share = weights * (1 - ((x - 1 - c) / (2 * sqrt(c))) ** 2) / x
-    error = (0.9 + 0.3 * log(M)) / (M * sqrt(N / M))
-    return Expected(float(share @ np.log(x / median) / share.sum()) - 0.25 * error, error)
+    value = float(share @ np.log(x / median) / share.sum())
+    error = value * (1.9 + 0.36 * log(M)) / M
+    return Expected(value - 0.25 * error, error)
 
 
 @lru_cache(maxsize=256)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import asinh, exp, log, nan
+from math import asinh, exp, log, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from heavytail.diagnosis.phase_evidence import PhaseEvidence, gather
 from heavytail.rmt.ensembles.phases import PHASES
 from heavytail.spectra.spectrum import Spectrum
 
-__all__ = ["COEFFICIENTS", "MIN_EVALS", "UNDECIDED", "Phase", "features", "find_phase", "probabilities"]
+__all__ = ["COEFFICIENTS", "MIN_EVALS", "UNDECIDED", "Phase", "features", "find_phase", "probabilities", "weight"]
 
 MIN_EVALS = 30
 """Fewest eigenvalues a matrix must have: the rules were fitted from there on."""
@@ -36,13 +36,15 @@ UNDECIDED = "undecided"
 
 COEFFICIENTS: Mapping[str, tuple[float, ...]] = {
     "collapsed": (-48.39, 465.1),
-    "noise": (-16.82, -5.277, -6.299),
-    "beyond": (5.03, 6.309, -1.728),
-    "clear": (-8.136, 33.32),
-    "heavy": (-5.043, 27.31, 17.14),
+    "noise": (-19.79, -6.242, -7.392),
+    "beyond": (5.619, 7.458, -1.968),
+    "clear": (-9.282, 38.38),
+    "heavy": (-5.775, 31.48, 20.34),
 }
-"""For each question the constant and the coefficient of each of its `features`, for the natural log of the odds."""
+"""For each question the constant and the coefficient of each of its `features`, for the natural log of the odds, which
+all but the first take times `weight`."""
 
+_FEW = 30  # eigenvalues at which the answers are less certain by the square root of two
 _BROAD = 0.35  # excess of breadth that 1 in 100 of bulk-decay has: where it is broader still, the tail's law decides
 
 
@@ -102,7 +104,7 @@ def find_phase(spectrum: Spectrum) -> Phase:
     if spectrum.M < MIN_EVALS:
         return Phase({}, (), f"no phase below {MIN_EVALS} eigenvalues a matrix")
     sizes = spectrum.by_matrix.sum(axis=1)
-    floors = spectrum.floor * sizes / sizes.max()  # the bound is that of the largest of the matrices
+    floors = spectrum.floor * (sizes / sizes.max())  # the bound is that of the largest of the matrices
     evidence = tuple(gather(evals, spectrum.N, floor) for evals, floor in zip(spectrum.by_matrix, floors, strict=True))
     return Phase(probabilities(evidence), evidence, _narrow(evidence))
 
@@ -121,9 +123,9 @@ def probabilities(evidence: Sequence[PhaseEvidence]) -> dict[str, float]:
     The first is asked of all its directions, the others of each matrix, and the answers are averaged.
 
     Returns:
-        The probability of each of `PHASES`; none where most of what is not lost is narrower than noise.
+        The probability of each of `PHASES`; none where half of the matrices or more are narrower than noise.
     """
-    collapsed = _answer("collapsed", (float(np.mean([seen.lost for seen in evidence])),))
+    collapsed = _answer("collapsed", (float(np.mean([seen.lost for seen in evidence])),), 1.0)
     judged = [seen for seen in evidence if seen.bulk is not None and not seen.narrow]
     if 2 * len(judged) <= sum(seen.bulk is not None for seen in evidence) and collapsed <= 1 / 2:
         return {}
@@ -133,7 +135,7 @@ def probabilities(evidence: Sequence[PhaseEvidence]) -> dict[str, float]:
 
 def _kept(seen: PhaseEvidence) -> tuple[float, ...]:
     """Answer all questions but the first: the probabilities of the five phases of a matrix that has not collapsed."""
-    says = {question: _answer(question, values) for question, values in features(seen).items()}
+    says = {question: _answer(question, values, weight(seen.rank)) for question, values in features(seen).items()}
     noise, signal = says["noise"], says["noise"] * says["beyond"]
     return (
         noise - signal,
@@ -144,9 +146,14 @@ def _kept(seen: PhaseEvidence) -> tuple[float, ...]:
     )
 
 
-def _answer(question: str, values: tuple[float, ...]) -> float:
+def weight(rank: int) -> float:
+    """Give the factor of the log odds for so many eigenvalues: what few of them show scatters, and says less."""
+    return sqrt(rank / (rank + _FEW))
+
+
+def _answer(question: str, values: tuple[float, ...], weight: float) -> float:
     """Give the probability of yes."""
-    x = float(np.dot(COEFFICIENTS[question], (1, *values)))
+    x = weight * float(np.dot(COEFFICIENTS[question], (1, *values)))
     return 1 / (1 + exp(-x)) if x > 0 else exp(x) / (1 + exp(x))
 
 
