@@ -63,7 +63,7 @@ _SHORT = {  # how phases begin, where room is little
     **{"random-like": "random", "bleeding-out": "bleeding", "bulk+spikes": "bulk+spike"},
     **{"heavy-tailed": "heavy", "rank-collapse": "rank-coll"},
 }
-_NAME, _REMARK = 28, 24  # characters that name and remark have before another column is given room
+_NAME, _LONG_NAME, _REMARK = 28, 36, 24  # characters that names and remark have before another column is given room
 _WIDE = 120  # width from which a remark gives the reason; below it is a word
 _GAP = 2
 
@@ -114,7 +114,7 @@ def _table(rows: Sequence[Row], report: ModelReport, console: Console, *, brief:
     columns = set(_ALWAYS)
     for column in _BY_ROOM:
         if column in cells:
-            if room - need[column] < min(name, _NAME):
+            if room - need[column] < min(name, _NAME if brief else _LONG_NAME):
                 break
             columns.add(column)
             room -= need[column]

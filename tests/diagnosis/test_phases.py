@@ -44,10 +44,10 @@ def well_inside(phase, N, M, count):
 SHAPES = {phase: (300, 150) for phase in PHASES} | {"bleeding-out": (3200, 200)}
 
 
-def chance(question, *values):
+def chance(question, *values, times=1.0):
     """The logistic rule of a question."""
     constant, *slopes = COEFFICIENTS[question]
-    return 1 / (1 + np.exp(-constant - np.dot(slopes, values)))
+    return 1 / (1 + np.exp(-times * (constant + np.dot(slopes, values))))
 
 
 def path(matrices):
@@ -102,7 +102,8 @@ def test_every_question_has_a_constant_and_a_coefficient_for_each_of_its_feature
 
 def test_the_tree_multiplies_the_answers():
     seen = gather(np.linalg.eigvalsh(np.cov(pareto(200, 60, 3.0, 0).T)), 200)
-    yes = {question: chance(question, *values) for question, values in features(seen).items()}
+    times = sqrt(60 / 90)  # of 60 eigenvalues
+    yes = {question: chance(question, *values, times=times) for question, values in features(seen).items()}
     left = 1 - chance("collapsed", seen.lost)
     expected = {
         "random-like": left * yes["noise"] * (1 - yes["beyond"]),
@@ -246,7 +247,7 @@ def test_a_body_that_is_narrower_than_noise_is_of_no_phase_and_the_row_says_why(
     assert found.evidence[0].narrow
     assert found.name == UNDECIDED
     assert found.probabilities == {}
-    assert found.reason == "the body of the spectrum is narrower than noise's, as in no phase"
+    assert found.reason == "body narrower than noise's, as in no phase"
     row = (report := ht.analyze({"w": W})).rows[0]
     assert row.phase == UNDECIDED
     assert np.isnan(row.phase_probability)
@@ -417,7 +418,7 @@ def test_one_narrow_matrix_of_three_has_no_part_in_the_probabilities():
     found, others = phase_of(noise, narrow, heavy), phase_of(noise, heavy)
     assert [seen.narrow for seen in found.evidence] == [False, True, False]
     assert found.probabilities == pytest.approx(others.probabilities, abs=1e-9)
-    assert found.reason == "1 of 3 matrices: the body of the spectrum is narrower than noise's, as in no phase"
+    assert found.reason == "1 of 3 matrices: body narrower than noise's, as in no phase"
     assert others.reason == ""
 
 

@@ -679,7 +679,7 @@ def test_what_is_narrower_than_noise_is_undecided_in_words_with_its_evidence(dri
     for page in _visit(driver, phased):
         (cell,) = page.find_elements("css selector", "#strip .hollow")
         hover(page, cell)
-        assert one(page, "#tip").text.startswith("narrow\nundecided: the body of the spectrum is narrower")
+        assert one(page, "#tip").text.startswith("narrow\nundecided: body narrower")
         assert "hollow where no phase looks like it" in one(page, "#depth-caption").text
 
 

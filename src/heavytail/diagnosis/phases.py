@@ -114,7 +114,7 @@ def _narrow(evidence: Sequence[PhaseEvidence]) -> str:
     if not count:
         return ""
     whose = "" if len(evidence) == 1 else f"{count} of {len(evidence)} matrices: "
-    return whose + "the body of the spectrum is narrower than noise's, as in no phase"
+    return whose + "body narrower than noise's, as in no phase"
 
 
 def probabilities(evidence: Sequence[PhaseEvidence]) -> dict[str, float]:
