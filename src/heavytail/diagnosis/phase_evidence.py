@@ -144,7 +144,7 @@ def gather(evals: Vector, N: int, floor: float = 0.0) -> PhaseEvidence:
     """Observe one matrix.
 
     Args:
-        evals: (M,) eigenvalues of W^T W, ascending, the largest positive.
+        evals: (M,) eigenvalues of W^T W, ascending, not negative.
         N: larger dimension of W.
         floor: rounding noise of the stored numbers, as an eigenvalue.
 
