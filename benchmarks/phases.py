@@ -1,7 +1,7 @@
 """Are the phases found, and are their probabilities true?
 
     python benchmarks/phases.py                      the tables, on fresh draws; about twenty minutes with two processes
-    python benchmarks/phases.py --only draws         a part: draws, untrained, paths, published, speed
+    python benchmarks/phases.py --only draws         a part: draws, untrained, paths, published, evidence, models, speed
     python benchmarks/phases.py --refit              the coefficients of diagnosis/phases.py; about fifteen minutes
     python benchmarks/phases.py --count 500          draws of each phase
 
@@ -18,16 +18,20 @@ from math import exp, log
 
 import ml_dtypes  # noqa: F401 - names bfloat16
 import numpy as np
-from common import markdown
+from common import MODELS, markdown, model
 from matrices import processes, share
+from scipy.linalg import eigvalsh_tridiagonal
 from scipy.optimize import minimize
 
+import heavytail as ht
 from heavytail.diagnosis import phases
 from heavytail.diagnosis.phase_evidence import PhaseEvidence, gather
 from heavytail.diagnosis.phases import COEFFICIENTS, find_phase, probabilities
 from heavytail.rmt import AdditiveSpike
-from heavytail.rmt.ensembles import PHASES, draw_phase, gaussian, spiked, uniform
+from heavytail.rmt.ensembles import PHASES, draw_phase, gaussian, haar, spiked, uniform, wishart_bidiagonal
 from heavytail.spectra.exact import spectrum_of_stack
+from heavytail.weights.source import open_source
+from heavytail.weights.tensor import Tensor
 
 REFIT, FRESH = 1, 2  # seeds
 ENTRIES = 4_000_000
@@ -246,13 +250,13 @@ def published() -> None:
 
 def built(N: int, M: int, beyond: float, soft_rank: float, rng: np.random.Generator) -> np.ndarray:
     """Draw noise and signals whose eigenvalues lie at even steps of their logarithm from the edge to the largest."""
-    model, count = AdditiveSpike(M / N), round(beyond * M)
+    spike, count = AdditiveSpike(M / N), round(beyond * M)
     reach = soft_rank ** -np.linspace(1, 0, count, endpoint=False)
-    return spiked(N, M, model.strength(np.sqrt(reach) * model.edge), rng) if count else gaussian(N, M, rng)
+    return spiked(N, M, spike.strength(np.sqrt(reach) * spike.edge), rng) if count else gaussian(N, M, rng)
 
 
 # Small AlexNet's first dense layer by batch size, and others: Martin and Mahoney (2018), spikes removed by hand and
-# soft rank. For soft rank 0 they give a power law instead.
+# soft rank.
 PUBLISHED = (
     ("LeNet5 FC1", 2450, 500, 0.0526, 0.15, "bulk+spikes"),
     ("small AlexNet FC1, batch 500", 4096, 384, 0.0, 1.0, "random-like"),
@@ -263,6 +267,74 @@ PUBLISHED = (
     ("batch 8", 4096, 384, 325 / 3840, 0.44, "bulk-decay"),
     ("batch 4", 4096, 384, 450 / 3840, 0.29, "bulk-decay"),
 )
+
+
+# What is seen of noise, and of real layers.
+
+
+def evidence(count: int) -> None:
+    """Print how often the observations call noise unlike noise: shares below 5 and 1 %, and of narrow bodies."""
+    rows = []
+    for N, M in ((50, 50), (200, 50), (800, 50), (200, 200), (800, 200), (3200, 200), (1000, 1000), (4000, 1000)):
+        rng, seen = np.random.default_rng([6, N, M]), []
+        for _ in range(max(50, count * 50 // M)):
+            diagonal, below = wishart_bidiagonal(N, M, seed=rng)
+            squares = diagonal**2
+            squares[1:] += below**2
+            evals = np.maximum(eigvalsh_tridiagonal(squares, diagonal[:-1] * below), 0)
+            seen.append(gather(evals, N))
+        told = [one.as_dict() for one in seen]
+        names = ("misfit", "outlier", "breadth", "edge")
+        p_values = {name: np.array([one[f"{name}_p_value"] for one in told]) for name in names}
+        shares = [f"{np.mean(p < 0.05):.1%}, {np.mean(p < 0.01):.1%}" for p in p_values.values()]
+        rows.append((f"{N} x {M}", len(seen), *shares, sum(one.narrow for one in seen)))
+    print(table(("shape", "matrices", "misfit", "largest eigenvalue", "breadth", "edge", "narrow"), rows))
+
+
+def models() -> None:
+    """Print the phases of two real models, and how many change with what must not matter."""
+    for name in MODELS:
+        counts = ht.analyze(model(name)).summary["phases"]
+        print(f"{name}: " + ", ".join(f"{count} {phase}" for phase, count in counts.items() if count))
+    layers = [
+        W for name in MODELS for tensor in open_source(model(name)).tensors if (W := matrix_of(tensor)) is not None
+    ]
+    rng = np.random.default_rng(7)
+    changed: dict[str, list[float]] = {}
+    for W in layers:
+        before = find_phase(spectrum_of_stack(W[None], "float32"))
+        for what, (other, dtype) in variants(W, rng).items():
+            after = find_phase(spectrum_of_stack(np.ascontiguousarray(other)[None], dtype))
+            moves = [abs(after.probabilities.get(phase, 9) - p) for phase, p in before.probabilities.items()]
+            changed.setdefault(what, []).append(np.inf if after.name != before.name else max(moves, default=0.0))
+    rows = [
+        (what, len(moves), sum(np.isinf(moves)), f"{max(m for m in moves if np.isfinite(m)):.4f}")
+        for what, moves in changed.items()
+    ]
+    print("\n" + table(("change", "layers", "other phase", "largest move of a probability, of the same"), rows))
+
+
+def matrix_of(tensor: Tensor) -> np.ndarray | None:
+    """Give a tensor as a tall matrix of float32, if it is one of 30 to 4999."""
+    shape = [n for n in tensor.shape if n > 1]
+    if len(shape) != 2 or not (min(shape) >= 30 and max(shape) < 5000):
+        return None
+    W = tensor.read().reshape(shape).astype(np.float32)
+    return W if shape[0] >= shape[1] else W.T
+
+
+def variants(W: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[np.ndarray, str]]:
+    """Change a matrix in ways that must not matter; the type is what it is stored in."""
+    N, M = W.shape
+    left, right = haar(N, N, rng) if N < 2000 else np.eye(N), haar(M, M, rng)
+    return {
+        "scaled by 1e-6": (W * np.float32(1e-6), "float32"),
+        "scaled by 1e6": (W * np.float32(1e6), "float32"),
+        "rows and columns permuted": (W[rng.permutation(N)][:, rng.permutation(M)], "float32"),
+        "rotated (from the right alone above 2000 rows)": (left @ W.astype(np.float64) @ right, "float64"),
+        "stored as float16": (W.astype(np.float16), "float16"),
+        "stored as bfloat16": (W.astype("bfloat16"), "bfloat16"),
+    }
 
 
 def speed() -> None:
@@ -289,7 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--refit", action="store_true")
     parser.add_argument("--count", type=int, default=2000)
-    parser.add_argument("--only", choices=("draws", "untrained", "paths", "published", "speed"))
+    parser.add_argument("--only", choices=("draws", "untrained", "paths", "published", "evidence", "models", "speed"))
     asked = parser.parse_args(arguments)
     if asked.refit:
         refit(asked.count)
@@ -299,6 +371,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "untrained": lambda: untrained(min(asked.count, 1000)),
         "paths": paths,
         "published": published,
+        "evidence": lambda: evidence(min(asked.count, 1000)),
+        "models": models,
         "speed": speed,
     }
     for name, part in parts.items():

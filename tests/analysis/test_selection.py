@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 import heavytail as ht
 from heavytail.analysis import estimate
 from heavytail.analysis.selection import Selection, selection
-from heavytail.diagnosis.phases import UNDECIDED
 from heavytail.errors import RequestError
 from heavytail.rmt.ensembles import PHASES, gaussian, low_rank, rank_deficient
+from heavytail.tails.alternatives import UNDECIDED
 
 
 def model():

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from heavytail.diagnosis.layer import Layer
-from heavytail.diagnosis.phases import UNDECIDED
 from heavytail.errors import RequestError
 from heavytail.rmt.ensembles.phases import PHASES
+from heavytail.tails.alternatives import UNDECIDED
 from heavytail.weights.layout import Plan
 from heavytail.weights.tensor import Source
 

@@ -25,14 +25,12 @@ import numpy as np
 from heavytail.diagnosis.phase_evidence import PhaseEvidence, gather
 from heavytail.rmt.ensembles.phases import PHASES
 from heavytail.spectra.spectrum import Spectrum
+from heavytail.tails.alternatives import UNDECIDED
 
-__all__ = ["COEFFICIENTS", "MIN_EVALS", "UNDECIDED", "Phase", "features", "find_phase", "probabilities", "weight"]
+__all__ = ["COEFFICIENTS", "MIN_EVALS", "Phase", "features", "find_phase", "probabilities", "weight"]
 
 MIN_EVALS = 30
 """Fewest eigenvalues a matrix must have: the rules were fitted from there on."""
-
-UNDECIDED = "undecided"
-"""Where no phase is more likely than all others together."""
 
 COEFFICIENTS: Mapping[str, tuple[float, ...]] = {
     "collapsed": (-48.39, 465.1),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import inf, isfinite, isnan, sqrt
 
 from heavytail.diagnosis.noise import Noise
-from heavytail.diagnosis.phases import UNDECIDED as NO_PHASE
 from heavytail.diagnosis.phases import Phase
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.tail import BAND, Tail
@@ -255,9 +254,9 @@ def _traps(row: Row) -> str | None:
 def _only_noise(row: Row) -> str | None:
     if row.status != "ok" or row.num_spikes != 0 or row.num_traps > 0 or abs(row.sigma_mp - 1) > _WHOLE:
         return None
-    if row.tail_score > _HEAVIER or row.phase not in ("", _NOISE, NO_PHASE):
+    if row.tail_score > _HEAVIER or row.phase not in ("", _NOISE, UNDECIDED):
         return None
-    if row.phase == NO_PHASE and isnan(row.phase_probability):  # narrower than noise
+    if row.phase == UNDECIDED and isnan(row.phase_probability):  # narrower than noise
         return None
     return "its spectrum shows nothing beyond noise: untrained, or reset?"
 
@@ -266,7 +265,7 @@ def _noise_like(rows: tuple[Row, ...]) -> tuple[_Check, ...]:
     """Make the rules on layers of nothing but noise: a few among others stand out, nearly all are one finding."""
     known = [row for row in rows if row.status == "ok" and row.phase]
     alike = {row.name for row in known if row.phase == _NOISE}
-    others = sum(row.phase not in (_NOISE, NO_PHASE) for row in known)
+    others = sum(row.phase not in (_NOISE, UNDECIDED) for row in known)
     whole = len(alike) > _MOST * len(known)
     sure = {row.name for row in known if row.name in alike and row.phase_probability > _LIKELY}
     apart = sure if others > _MOST * len(known) else set()

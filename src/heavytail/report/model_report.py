@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heavytail.diagnosis.noise import LEVEL, Noise
-from heavytail.diagnosis.phases import UNDECIDED as PHASE_UNDECIDED
 from heavytail.diagnosis.phases import Phase
 from heavytail.diagnosis.row import COLUMNS, SCHEMA_VERSION, Row
 from heavytail.diagnosis.tail import Tail
@@ -54,7 +53,7 @@ def summarise(rows: Iterable[Row], noise: Mapping[str, Noise] | None = None) -> 
         values = [value for row in ok if isfinite(value := getattr(row, column))]
         counts[column] = sum(values) / len(values) if values else float("nan")
     phases = [row.phase for row in ok if row.phase]
-    counts["phases"] = {name: phases.count(name) for name in (*PHASES, PHASE_UNDECIDED)} if phases else {}
+    counts["phases"] = {name: phases.count(name) for name in (*PHASES, UNDECIDED)} if phases else {}
     return counts | _tail_counts(ok) | _noise_counts(ok, noise or {})
 
 

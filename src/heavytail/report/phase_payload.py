@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from heavytail.diagnosis.noise import LEVEL, Noise
-from heavytail.diagnosis.phases import UNDECIDED, Phase
+from heavytail.diagnosis.phases import Phase
 from heavytail.diagnosis.row import Row
 from heavytail.report.curves import significant
 from heavytail.report.noise_verdict import all_noise
 from heavytail.rmt.ensembles.phases import COLLAPSED, PHASES
 from heavytail.rmt.universality import tail_index_from_alpha
+from heavytail.tails.alternatives import UNDECIDED
 
 __all__ = ["MEANINGS", "phase_payload"]
 

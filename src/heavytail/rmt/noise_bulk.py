@@ -112,9 +112,8 @@ class NoiseBulk:
     def misfit_p_value(self) -> float:
         """Chance that a bulk of noise of this size has so large a misfit."""
         excess = (self.misfit - self.allowance) * (self.M - self.num_spikes)
-        width = 0.12 + 0.017 * log(
-            self.M - self.num_spikes
-        )  # of Gumbel's law, of simulated noise (benchmarks/noise.py)
+        # Width of Gumbel's law through the 99 % point, of simulated noise; `benchmarks/phases.py --only evidence`.
+        width = 0.12 + 0.017 * log(self.M - self.num_spikes)
         return -expm1(log(0.99) * exp(-excess / width))
 
     @property
@@ -386,5 +385,5 @@ def critical(level: float) -> float:
 
 
 def allowance(m: int) -> float:
-    """Give the misfit that 99 of 100 bulks of m eigenvalues of noise stay under (benchmarks/noise.py fits it)."""
+    """Give the misfit that 99 of 100 bulks of m eigenvalues of noise stay under (checked by benchmarks/phases.py)."""
     return (0.38 + 0.46 * log(m)) / m
