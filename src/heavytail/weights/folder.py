@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from heavytail.errors import SourceError
 from heavytail.weights.formats.faults import one_line, quoted, reading
+from heavytail.weights.formats.files import File, Folder
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["Choice", "choose", "natural", "pick_indexed", "read_index"]
@@ -43,18 +45,18 @@ class Choice:
         notes: sentences about files that were not taken.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[File, ...]
     notes: tuple[str, ...] = ()
 
 
-def choose(folder: Path) -> Choice:
+def choose(folder: Folder) -> Choice:
     """Find the files of the model in a directory.
 
     Raises:
         SourceError: there are none, there is no telling which, or a shard is missing.
     """
     with reading(folder, "the directory"):
-        names = sorted((p.name for p in folder.iterdir() if p.is_file()), key=natural)
+        names = sorted(folder.names(), key=natural)
     files = _first_match(folder, names, (*_SAFE, *_TORCH))
     if files is None:
         return Choice((_only(folder, names),))
@@ -85,22 +87,22 @@ def natural(name: str) -> tuple[tuple[int, int | str], ...]:
     return tuple((0, int(part)) if i % 2 else (1, part) for i, part in enumerate(parts))
 
 
-def _first_match(folder: Path, names: Sequence[str], patterns: Sequence[str]) -> tuple[Path, ...] | None:
+def _first_match(folder: Folder, names: Sequence[str], patterns: Sequence[str]) -> tuple[File, ...] | None:
     for pattern in patterns:
-        found = [folder / name for name in names if Path(name).match(pattern)]
+        found = [folder.file(name) for name in names if fnmatchcase(name, pattern)]
         if found and pattern.endswith(".index.json") and len(found) > 1:
             raise SourceError(folder, f"holds {len(found)} indexes; name the one to read: {_listed(found)}")
         if found:
             return tuple(found)
         if pattern == "model.safetensors":
-            parts = [folder / name for name in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", name)]
+            parts = [folder.file(name) for name in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", name)]
             if parts:
                 return tuple(parts)
     return None
 
 
-def _only(folder: Path, names: Sequence[str]) -> Path:
-    found = [folder / name for name in names if name.endswith(_SINGLE) and not name.startswith(_TRAINING)]
+def _only(folder: Folder, names: Sequence[str]) -> File:
+    found = [folder.file(name) for name in names if name.endswith(_SINGLE) and not name.startswith(_TRAINING)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -108,11 +110,11 @@ def _only(folder: Path, names: Sequence[str]) -> Path:
     raise SourceError(folder, f"holds no weights; looked for {_LOOKED_FOR}")
 
 
-def _listed(files: Sequence[Path]) -> str:
+def _listed(files: Sequence[File]) -> str:
     return one_line(", ".join(file.name for file in files))
 
 
-def _check_parts(folder: Path, names: Sequence[str]) -> None:
+def _check_parts(folder: Folder, names: Sequence[str]) -> None:
     """Check that of shards named part-of-count none is missing.
 
     Raises:
@@ -133,32 +135,33 @@ def _check_parts(folder: Path, names: Sequence[str]) -> None:
             raise SourceError(folder, f"part {missing[0]} of {count} of {quoted(stem)} is missing")
 
 
-def read_index(path: Path) -> dict[str, str]:
+def read_index(file: File) -> dict[str, str]:
     """Read the index of a sharded model: the shard of each tensor.
 
     Raises:
         SourceError: it is damaged, or names files elsewhere.
     """
-    with reading(path, "the index"):
-        if path.stat().st_size > _MOST_INDEX:
-            raise SourceError(path, f"is an index of {path.stat().st_size} bytes; at most {_MOST_INDEX} are expected")
-        index = json.loads(path.read_text("utf-8"))
+    with reading(file, "the index"):
+        if file.size > _MOST_INDEX:
+            raise SourceError(file, f"is an index of {file.size} bytes; at most {_MOST_INDEX} are expected")
+        with file.open() as stream:
+            index = json.loads(stream.read().decode("utf-8"))
     shards = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(shards, dict) or not shards:
-        raise SourceError(path, "is a JSON file without a weight_map, so it is not the index of a sharded model")
-    for tensor, file in shards.items():
-        if not isinstance(file, str) or Path(file).name != file or "\\" in file or "\0" in file:
-            raise SourceError(path, f"places tensor {quoted(tensor)} in {quoted(file)}, which is no file beside it")
+        raise SourceError(file, "is a JSON file without a weight_map, so it is not the index of a sharded model")
+    for tensor, name in shards.items():
+        if not isinstance(name, str) or Path(name).name != name or "\\" in name or "\0" in name:
+            raise SourceError(file, f"places tensor {quoted(tensor)} in {quoted(name)}, which is no file beside it")
     return shards
 
 
 def pick_indexed(
-    path: Path, shards: Mapping[str, str], read: Mapping[str, Sequence[Tensor]]
+    index: File, shards: Mapping[str, str], read: Mapping[str, Sequence[Tensor]]
 ) -> tuple[list[Tensor], list[str]]:
     """Take from the shards the tensors that the index names.
 
     Args:
-        path: the index.
+        index: the index.
         shards: the shard of each tensor.
         read: the tensors in each shard.
 
@@ -171,7 +174,7 @@ def pick_indexed(
     held = {(shard, tensor.name) for shard, tensors in read.items() for tensor in tensors}
     for name, shard in shards.items():
         if (shard, name) not in held:
-            raise SourceError(path, f"places tensor {quoted(name)} in {quoted(shard)}, which does not hold it")
+            raise SourceError(index, f"places tensor {quoted(name)} in {quoted(shard)}, which does not hold it")
     taken = [t for shard, tensors in read.items() for t in tensors if shards.get(t.name) == shard]
     stray = sum(len(tensors) for tensors in read.values()) - len(taken)
     return taken, [f"left out: {stray} tensors that the index does not name"] if stray else []

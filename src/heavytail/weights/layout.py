@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any, Literal
 
@@ -148,14 +149,14 @@ def _matrices(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]], 
         return _gates(tensor, name, shapes) or _fused(tensor, name) or _linear(tensor, name)
     if tensor.hint and tensor.hint.kind == "bilinear":
         out, rows, columns = shape
-        parts = tuple(_part(f"{name}:{o}", "bilinear", rows, columns, lambda a: a, o) for o in range(out))
+        parts = tuple(_part(f"{name}:{o}", "bilinear", rows, columns, _itself, o) for o in range(out))
         return Plan(tensor, parts, rows=1)
     if len(shape) == 3 and tensor.hint is None:
         experts, rows, columns = shape
         if experts == 1 and columns > _WIDEST_KERNEL:
-            return Plan(tensor, (_part(name, _two_d_kind(tensor, name), rows, columns, lambda a: a),))
+            return Plan(tensor, (_part(name, _two_d_kind(tensor, name), rows, columns, _itself),))
         if min(rows, columns) > _WIDEST_KERNEL and experts < min(rows, columns):
-            parts = tuple(_part(f"{name}:{e}", "expert", rows, columns, lambda a: a, e) for e in range(experts))
+            parts = tuple(_part(f"{name}:{e}", "expert", rows, columns, _itself, e) for e in range(experts))
             return Plan(tensor, parts, rows=1)
     return Plan(tensor, (_convolution(tensor, name, conv, grey),))
 
@@ -175,8 +176,43 @@ def _two_d_kind(tensor: Tensor, name: str) -> str:
     return "embedding" if "embed" in leaf or leaf in ("wte", "wpe") else "linear"
 
 
+# How a part's matrices are seen in its tensor: plain functions, bound to what they need, so that a part can be pickled.
+
+
+def _itself(array: Array) -> Array:
+    return array
+
+
 def _whole(array: Array) -> Array:
     return array[None]
+
+
+def _columns(first: int, end: int, array: Array) -> Array:
+    return array[None, :, first:end]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kernels:
+    """A convolution's tensor as the (groups, out, in, k...) kernels."""
+
+    axes: tuple[int, ...]
+    shape: tuple[int, ...]
+    transposed: bool
+
+    def __call__(self, array: Array) -> Array:
+        grouped = array.transpose(self.axes).reshape(self.shape)
+        return grouped.swapaxes(1, 2) if self.transposed else grouped
+
+
+def _unfolded(kernels: _Kernels, array: Array) -> Array:
+    stack = kernels(array)
+    return stack.reshape(*stack.shape[:2], -1)
+
+
+def _slices(kernels: _Kernels, array: Array) -> Array:
+    stack = kernels(array)
+    flat = stack.reshape(*stack.shape[:3], -1)
+    return np.moveaxis(flat, 3, 1).reshape(-1, *stack.shape[1:3])
 
 
 def _linear(tensor: Tensor, name: str) -> Plan:
@@ -195,7 +231,7 @@ def _fused(tensor: Tensor, name: str) -> Plan | None:
         return Plan(tensor, parts, rows=third)
     if columns == 3 * rows:
         parts = tuple(
-            _part(f"{name}:{part}", "qkv", rows, rows, lambda a, i=i: a[None, :, i * rows : (i + 1) * rows])  # type: ignore[misc]
+            _part(f"{name}:{part}", "qkv", rows, rows, partial(_columns, i * rows, (i + 1) * rows))
             for i, part in enumerate("qkv")
         )
         return Plan(tensor, parts)
@@ -203,7 +239,13 @@ def _fused(tensor: Tensor, name: str) -> Plan | None:
 
 
 def _gates(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]]) -> Plan | None:
-    """Split the stacked gates of a recurrent layer, in torch's order."""
+    """Split the stacked gates of a recurrent layer, in torch's order where nothing else is known."""
+    rows, columns = tensor.shape
+    if tensor.hint and tensor.hint.gates:
+        kind, gates = tensor.hint.kind, tensor.hint.gates
+        hidden = rows // len(gates)
+        parts = tuple(_part(f"{name}:{gate}", kind, hidden, columns, _whole, i) for i, gate in enumerate(gates))
+        return Plan(tensor, parts, rows=hidden)
     match = _GATES.search(tensor.name)
     if not match or match[2] == "hr":
         return None
@@ -215,7 +257,6 @@ def _gates(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]]) -> 
         hidden = shapes[partner][1]
     else:
         return None
-    rows, columns = tensor.shape
     if not hidden or rows % hidden or rows // hidden not in _GATE_NAMES:
         return None
     kind, letters = _GATE_NAMES[rows // hidden]
@@ -241,25 +282,15 @@ def _convolution(tensor: Tensor, name: str, conv: Conv, grey: bool) -> Part:
     label = f"conv{'_transpose' if transposed else ''}{len(kernel)}d"
     kind = "patch_embedding" if patches else "depthwise" if depthwise else label
 
-    def kernels(array: Array) -> Array:
-        grouped = array.transpose(axes).reshape(groups, rows, inputs, *kernel)
-        return grouped.swapaxes(1, 2) if transposed else grouped
-
+    kernels = _Kernels(axes, (groups, rows, inputs, *kernel), transposed)
     out, into = (inputs, rows) if transposed else (rows, inputs)
     if conv == "unfold" or patches or (depthwise and conv == "slices"):
         columns = into * positions
-        return Part(
-            name, kind, max(out, columns), min(out, columns), groups, lambda a: kernels(a).reshape(groups, out, columns)
-        )
+        return Part(name, kind, max(out, columns), min(out, columns), groups, partial(_unfolded, kernels))
     N, M = max(out, into), min(out, into)
     if conv == "operator":
         return Part(name, kind, N, M, groups, kernels, operator=True)
-
-    def slices(array: Array) -> Array:
-        flat = kernels(array).reshape(groups, out, into, positions)
-        return np.moveaxis(flat, 3, 1).reshape(groups * positions, out, into)
-
-    return Part(name, kind, N, M, groups * positions, slices)
+    return Part(name, kind, N, M, groups * positions, partial(_slices, kernels))
 
 
 def _torch_order(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

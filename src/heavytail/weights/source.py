@@ -3,29 +3,53 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
 
 from heavytail.errors import SourceError
 from heavytail.weights.folder import choose, natural, pick_indexed, read_index
 from heavytail.weights.formats.archive import members
 from heavytail.weights.formats.faults import quoted, reading
+from heavytail.weights.formats.files import File, Folder, LocalFile, LocalFolder
+from heavytail.weights.formats.gguf import read_gguf
+from heavytail.weights.formats.hdf5 import read_hdf5
+from heavytail.weights.formats.keras import read_keras
 from heavytail.weights.formats.mapping import read_mapping
 from heavytail.weights.formats.module import read_module
 from heavytail.weights.formats.npz import read_npy, read_npz
+from heavytail.weights.formats.onnx import read_onnx
+from heavytail.weights.formats.ranges import Region
 from heavytail.weights.formats.safetensors import read_safetensors
 from heavytail.weights.formats.sniff import foreign, kind_of, zip_kind
+from heavytail.weights.formats.tflite import read_tflite
 from heavytail.weights.formats.torch_legacy import read_torch_legacy
 from heavytail.weights.formats.torch_zip import read_torch_zip
+from heavytail.weights.formats.torchscript import read_torchscript
 from heavytail.weights.norms import join_norms
 from heavytail.weights.tensor import Source, Tensor
 
 __all__ = ["open_source"]
 
 _HEAD = 4096
+
+_Found = tuple[tuple[Tensor, ...], tuple[str, ...]]
+_READERS: Mapping[str, Callable[[File], _Found]] = {
+    "gguf": read_gguf,
+    "hdf5": read_hdf5,
+    "npy": read_npy,
+    "onnx": read_onnx,
+    "safetensors": read_safetensors,
+    "tflite": read_tflite,
+    "torch legacy": read_torch_legacy,
+}
+_IN_ZIP: Mapping[str, Callable[[File, Mapping[str, Region]], _Found]] = {
+    "keras": read_keras,
+    "npz": read_npz,
+    "torch zip": read_torch_zip,
+    "torchscript": read_torchscript,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +78,7 @@ def open_source(obj: object) -> Source:
     if isinstance(obj, str | PathLike):
         if not str(obj) or "://" in str(obj):
             raise SourceError(quoted(obj), "is not a path; this version reads local files and folders")
-        path = Path(fspath(obj))
-        name, contents = str(obj), _path(path.expanduser())
+        name, contents = str(obj), _path(Path(fspath(obj)).expanduser())
     elif _is_module(obj):
         name = type(obj).__name__
         contents = _Contents("torch module", (), *read_module(obj))
@@ -83,25 +106,31 @@ def _path(path: Path) -> _Contents:
         folder = path.is_dir()
         if not folder and not path.is_file():
             raise SourceError(path, "is neither a file nor a directory")
-    if not folder:
-        return _indexed(path) if path.name.endswith(".index.json") else _file(path)
-    choice = choose(path)
+    return _folder(LocalFolder(path)) if folder else _one(LocalFile(path))
+
+
+def _one(file: File) -> _Contents:
+    return _indexed(file) if file.name.endswith(".index.json") else _file(file)
+
+
+def _folder(folder: Folder) -> _Contents:
+    choice = choose(folder)
     if choice.files[0].name.endswith(".index.json"):
         contents = _indexed(choice.files[0])
     else:
-        contents = _joined(path, [_file(file) for file in choice.files])
+        contents = _joined(folder, [_file(file) for file in choice.files])
     return _Contents(contents.format, contents.files, contents.tensors, (*contents.notes, *choice.notes))
 
 
-def _indexed(path: Path) -> _Contents:
-    shards = read_index(path)
+def _indexed(index: File) -> _Contents:
+    shards = read_index(index)
     parts: dict[str, _Contents] = {}
     for shard in sorted(set(shards.values()), key=natural):
-        file = path.parent / shard
-        if not file.is_file():
-            raise SourceError(path, f"names the shard {quoted(shard)}, which is missing")
+        file = index.beside(shard)
+        if file is None:
+            raise SourceError(index, f"names the shard {quoted(shard)}, which is missing")
         parts[shard] = _file(file)
-    tensors, notes = pick_indexed(path, shards, {shard: part.tensors for shard, part in parts.items()})
+    tensors, notes = pick_indexed(index, shards, {shard: part.tensors for shard, part in parts.items()})
     return _Contents(
         next(iter(parts.values())).format,
         tuple(file for part in parts.values() for file in part.files),
@@ -110,7 +139,7 @@ def _indexed(path: Path) -> _Contents:
     )
 
 
-def _joined(where: Path, parts: Sequence[_Contents]) -> _Contents:
+def _joined(where: Folder, parts: Sequence[_Contents]) -> _Contents:
     """Join the files of a model; a name that stands in two of them would be ambiguous."""
     homes: dict[str, str] = {}
     for tensor in (t for part in parts for t in part.tensors):
@@ -126,31 +155,19 @@ def _joined(where: Path, parts: Sequence[_Contents]) -> _Contents:
     )
 
 
-def _file(path: Path) -> _Contents:
-    with reading(path, "the file"):
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-        kind = kind_of(path, head, path.stat().st_size)
-    found: tuple[tuple[Tensor, ...], tuple[str, ...]]
+def _file(file: File) -> _Contents:
+    with reading(file, "the file"):
+        with file.open() as stream:
+            head = stream.read(_HEAD)
+        kind = kind_of(file, head, file.size)
+    regions: Mapping[str, Region] = {}
     if kind == "zip":
-        kind, found = _zip(path)
-    elif kind == "npy":
-        found = read_npy(path)
-    elif kind == "torch legacy":
-        found = read_torch_legacy(path)
-    elif kind == "safetensors":
-        found = read_safetensors(path), ()
-    else:
-        raise SourceError(path, foreign(path, head))
-    return _Contents(kind, (str(path),), *found)
-
-
-def _zip(path: Path) -> tuple[str, Any]:
-    with reading(path, "the zip directory"):
-        regions = members(path)
-    kind = zip_kind(regions)
-    if kind == "torch zip":
-        return kind, read_torch_zip(path, regions)
-    if kind == "npz":
-        return kind, read_npz(path, regions)
-    raise SourceError(path, kind or "is a zip archive, not a model; unpack it first")
+        with reading(file, "the zip directory"):
+            regions = members(file)
+        kind = zip_kind(regions)
+        if kind is None or kind not in _IN_ZIP:
+            raise SourceError(file, "is a zip archive, not a model; unpack it first")
+        return _Contents(kind, (str(file),), *_IN_ZIP[kind](file, regions))
+    if kind is None or kind not in _READERS:
+        raise SourceError(file, foreign(file, head))
+    return _Contents(kind, (str(file),), *_READERS[kind](file))

@@ -37,12 +37,14 @@ class Hint:
         groups: number of groups of a convolution.
         transposed: whether a convolution is transposed, so that axis 0 holds the input channels.
         stride: stride of a convolution; equal to the kernel in a patch embedding.
+        gates: a letter for each gate of a recurrent layer, in the order in which they stand along axis 0.
     """
 
     kind: str
     groups: int = 1
     transposed: bool = False
     stride: tuple[int, ...] = ()
+    gates: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,17 @@ class Tensor:
     Attributes:
         name: name in the container, unique in its source.
         shape: sizes of the axes.
-        dtype: name of the stored type, as `numpy_dtype` takes it ("float32", "bfloat16", "int8", ...).
+        dtype: name of the type of the numbers that are read, as `numpy_dtype` takes it ("float32", "bfloat16", ...).
         blocks: given a number r of rows (slices along axis 0), reads the tensor once, in order, as consecutive
-            arrays of at most r rows in the stored type; arrays may be read-only views. Axis 0 must exist.
+            arrays of at most r rows in that type; arrays may be read-only views. Axis 0 must exist. It can be pickled,
+            unless the tensor is of a live module.
         origin: the file that holds the tensor.
         storage: equal for two tensors that are the same numbers in the same place (tied weights), else unique;
             None where the container cannot tell.
         problem: why the tensor cannot be read, as a sentence; None if it can.
-        hint: what a live module knows about the tensor.
+        hint: what a live module, or a container with a graph, knows about the tensor.
+        stored: what the container calls the stored type where `dtype` is what it becomes, for example "Q4_K".
+        packed: bytes that are stored, where they are not those of the numbers that are read.
     """
 
     name: str
@@ -70,6 +75,8 @@ class Tensor:
     storage: Hashable | None = None
     problem: str | None = None
     hint: Hint | None = None
+    stored: str = ""
+    packed: int = 0
 
     @property
     def size(self) -> int:

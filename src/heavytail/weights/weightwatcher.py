@@ -43,10 +43,7 @@ def _plan(tensor: Tensor) -> Plan:
     kind = "dense" if len(shape) == 2 else "conv2d"
     if tensor.problem:
         return left_out(tensor.problem, kind, "unsupported")
-    if kind == "dense":
-        part = Part(name, kind, max(shape), min(shape), 1, lambda a: a[None].astype(np.float64))
-    else:
-        part = _slices(name, shape)
+    part = Part(name, kind, max(shape), min(shape), 1, _doubled) if kind == "dense" else _slices(name, shape)
     count = part.M * part.count
     if count < _MIN_EVALS or count > _MAX_EVALS or part.N > _MAX_N:
         limits = f"{_MIN_EVALS} to {_MAX_EVALS} eigenvalues, N up to {_MAX_N}"
@@ -58,8 +55,12 @@ def _slices(name: str, shape: tuple[int, ...]) -> Part:
     N, M, *kernel = shape
     if N < M and prod(kernel) % 2 and sum(kernel) <= N + M:
         N, M = M, N
+    return Part(name, "conv2d", N, M, prod(kernel), _halved_slices)
 
-    def stack(array: NDArray[Any]) -> NDArray[Any]:
-        return array.transpose(2, 3, 0, 1).reshape(-1, *shape[:2]).astype(np.float64) * sqrt(0.5)
 
-    return Part(name, "conv2d", N, M, prod(kernel), stack)
+def _doubled(array: NDArray[Any]) -> NDArray[Any]:
+    return array[None].astype(np.float64)
+
+
+def _halved_slices(array: NDArray[Any]) -> NDArray[Any]:
+    return array.transpose(2, 3, 0, 1).reshape(-1, *array.shape[:2]).astype(np.float64) * sqrt(0.5)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from heavytail.errors import SourceError
 from heavytail.weights.formats.faults import quoted
+from heavytail.weights.formats.files import File
 from heavytail.weights.formats.memory import array_tensor
 from heavytail.weights.formats.ranges import Region, Strided, shape_problem, stored, unreadable
 from heavytail.weights.formats.refs import ArrayRef, StorageRef, TensorRef, itemsize
@@ -20,12 +20,12 @@ __all__ = ["describe"]
 
 
 def describe(
-    path: Path, root: object, region: Callable[[StorageRef], Region | None], swap: bool
+    file: File, root: object, region: Callable[[StorageRef], Region | None], swap: bool
 ) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
     """Find the weights in an unpickled object and say where their numbers stand.
 
     Args:
-        path: the file.
+        file: the file.
         root: what its pickle describes.
         region: gives the bytes of a storage, None if the file does not hold it.
         swap: whether the bytes of the numbers must be swapped on this machine.
@@ -40,38 +40,38 @@ def describe(
     tensors = []
     for name, ref in found.items:
         if isinstance(ref, ArrayRef):
-            tensors.append(_array(path, name, ref))
+            tensors.append(_array(file, name, ref))
         else:
-            tensors.append(_tensor(path, name, ref, region, swap))
+            tensors.append(_tensor(file, name, ref, region, swap))
     return tuple(tensors), found.notes
 
 
-def _tensor(path: Path, name: str, ref: TensorRef, region: Callable[[StorageRef], Region | None], swap: bool) -> Tensor:
+def _tensor(file: File, name: str, ref: TensorRef, region: Callable[[StorageRef], Region | None], swap: bool) -> Tensor:
     if ref.problem is not None or ref.storage is None:
-        return unreadable(name, ref.shape, ref.dtype, path, ref.problem or "it has no numbers")
+        return unreadable(name, ref.shape, ref.dtype, file, ref.problem or "it has no numbers")
     run = ref.storage
     place = Strided(ref.shape, ref.stride, ref.offset * itemsize(ref.dtype), swap)
     stated = run.view * itemsize(run.dtype)
     if place.span and place.offset + place.span * itemsize(ref.dtype) > stated:
-        raise SourceError(path, f"tensor {quoted(name)} reaches past the {stated} bytes of its storage")
+        raise SourceError(file, f"tensor {quoted(name)} reaches past the {stated} bytes of its storage")
     held = region(run)
     if held is None:
-        raise SourceError(path, f"the storage {quoted(run.key)} of tensor {quoted(name)} is missing")
+        raise SourceError(file, f"the storage {quoted(run.key)} of tensor {quoted(name)} is missing")
     first = run.first * itemsize(run.dtype)
     place = Strided(ref.shape, ref.stride, place.offset + first, swap)
-    storage = (str(path), run.key, place.offset, ref.shape, ref.stride, ref.dtype)
-    return stored(name, ref.dtype, held, place, path, storage)
+    storage = (str(file), run.key, place.offset, ref.shape, ref.stride, ref.dtype)
+    return stored(name, ref.dtype, held, place, file, storage)
 
 
-def _array(path: Path, name: str, ref: ArrayRef) -> Tensor:
+def _array(file: File, name: str, ref: ArrayRef) -> Tensor:
     dtype: Any = ref.dtype.name
     if dtype is None or ref.problem is not None:
-        return unreadable(name, ref.shape, "object", path, ref.problem or "it holds objects, not numbers")
+        return unreadable(name, ref.shape, "object", file, ref.problem or "it holds objects, not numbers")
     kind = numpy_dtype(dtype)
     problem = shape_problem(ref.shape, kind.itemsize)
     if problem is not None:
-        return unreadable(name, ref.shape, dtype, path, problem)
+        return unreadable(name, ref.shape, dtype, file, problem)
     if ref.dtype.swap and kind.isbuiltin == 1:
         kind = kind.newbyteorder(">")
     array = np.frombuffer(ref.data, kind).reshape(ref.shape, order="F" if ref.fortran else "C")
-    return array_tensor(name, array, str(path))
+    return array_tensor(name, array, str(file))

@@ -6,13 +6,13 @@ import ast
 import re
 from collections.abc import Mapping
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from heavytail.errors import SourceError
 from heavytail.weights.formats.faults import one_line, quoted, reading
+from heavytail.weights.formats.files import File, stem
 from heavytail.weights.formats.ranges import Plain, Region, Strided, contiguous, stored, swapped, unreadable
 from heavytail.weights.tensor import Tensor
 
@@ -24,11 +24,11 @@ _NUMBERS = re.compile(r"[<>|=][biufc]\d{1,2}")
 _PYTHON2_LONG = re.compile(r"(?<=\d)L\b")
 
 
-def read_npz(path: Path, regions: Mapping[str, Region]) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+def read_npz(file: File, regions: Mapping[str, Region]) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
     """Describe the arrays in an .npz file.
 
     Args:
-        path: the file.
+        file: the file.
         regions: its members.
 
     Returns:
@@ -39,39 +39,39 @@ def read_npz(path: Path, regions: Mapping[str, Region]) -> tuple[tuple[Tensor, .
     """
     arrays = [name for name in regions if name.endswith(".npy")]
     others = [name for name in regions if not name.endswith(".npy")]
-    tensors = tuple(_tensor(path, name.removesuffix(".npy"), regions[name], name) for name in arrays)
+    tensors = tuple(_tensor(file, name.removesuffix(".npy"), regions[name], name) for name in arrays)
     notes = (f"left out: {len(others)} zip members that are no arrays",) if others else ()
     return tensors, notes
 
 
-def read_npy(path: Path) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+def read_npy(file: File) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
     """Describe the array in an .npy file; it is named after the file.
 
     Raises:
         SourceError: the file is damaged.
     """
-    with reading(path, "the file"):
-        region = Plain(path, 0, path.stat().st_size)
-    return (_tensor(path, path.stem, region, path.name),), ()
+    with reading(file, "the file"):
+        region = Plain(file, 0, file.size)
+    return (_tensor(file, stem(file), region, file.name),), ()
 
 
-def _tensor(path: Path, name: str, region: Region, member: str) -> Tensor:
-    with reading(path, f"the header of {quoted(member)}"):
+def _tensor(file: File, name: str, region: Region, member: str) -> Tensor:
+    with reading(file, f"the header of {quoted(member)}"):
         header, start = _header(region)
         shape, fortran = _shape(header), header["fortran_order"] is True
         descr = header["descr"]
     if not isinstance(descr, str) or not _NUMBERS.fullmatch(descr):
         problem = f"its type {one_line(descr)} is no number"
-        return unreadable(name, shape, one_line(descr), path, problem)
-    with reading(path, f"the dtype of {quoted(member)}"):
+        return unreadable(name, shape, one_line(descr), file, problem)
+    with reading(file, f"the dtype of {quoted(member)}"):
         dtype = np.dtype(descr)
     held, needed = region.size - start, prod(shape) * dtype.itemsize
     if held != needed:
-        raise SourceError(path, f"array {quoted(name)} has {held} bytes; {descr} of shape {shape} needs {needed}")
+        raise SourceError(file, f"array {quoted(name)} has {held} bytes; {descr} of shape {shape} needs {needed}")
     stride = contiguous(shape[::-1])[::-1] if fortran else contiguous(shape)
     order = {"<": "little", ">": "big"}.get(descr[0])
     place = Strided(shape, stride, start, swap=order is not None and dtype.itemsize > 1 and swapped(order))
-    return stored(name, dtype.name, region, place, path, (str(path), member))
+    return stored(name, dtype.name, region, place, file, (str(file), member))
 
 
 def _header(region: Region) -> tuple[dict[str, Any], int]:

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from heavytail.errors import SourceError
 from heavytail.weights.formats.faults import quoted, reading
+from heavytail.weights.formats.files import File
 from heavytail.weights.tensor import Tensor, numpy_dtype
 
 __all__ = ["Deflated", "Plain", "Region", "Strided", "contiguous", "shape_problem", "stored", "swapped", "unreadable"]
@@ -48,13 +48,13 @@ class Plain:
     """Bytes that stand in a file as they are.
 
     Attributes:
-        path: the file.
+        file: the file.
         start: offset of the first byte in the file.
         size: number of bytes.
         crc: CRC-32 of the bytes, checked when the last one has been read; None where the container has none.
     """
 
-    path: Path
+    file: File
     start: int
     size: int
     crc: int | None = None
@@ -62,17 +62,17 @@ class Plain:
     @contextmanager
     def open(self) -> Iterator[Fill]:
         """Open the file; it is closed when the context ends."""
-        with reading(self.path, "a tensor"), self.path.open("rb", buffering=0) as file:
-            fill = partial(self._fill, file)
+        with reading(self.file, "a tensor"), self.file.open() as stream:
+            fill = partial(self._fill, stream)
             yield fill if self.crc is None else _Checking(self, fill).fill
 
-    def _fill(self, file: BinaryIO, offset: int, buffer: memoryview) -> None:
-        file.seek(self.start + offset)
+    def _fill(self, stream: BinaryIO, offset: int, buffer: memoryview) -> None:
+        stream.seek(self.start + offset)
         done = 0
         while done < len(buffer):
-            count = file.readinto(buffer[done:])  # type: ignore[attr-defined]
+            count = stream.readinto(buffer[done:])  # type: ignore[attr-defined]
             if not count:
-                raise SourceError(self.path, f"ended {len(buffer) - done} bytes early; did the file change?")
+                raise SourceError(self.file, f"ended {len(buffer) - done} bytes early; did the file change?")
             done += count
 
 
@@ -90,7 +90,7 @@ class _Checking:
             self._next(memoryview(bytearray(min(offset - self.position, _CHUNK))))
         self._next(buffer)
         if self.position == self.region.size and self.crc != self.region.crc:
-            raise SourceError(self.region.path, f"a part has checksum {self.crc:08x}, not the stated one")
+            raise SourceError(self.region.file, f"a part has checksum {self.crc:08x}, not the stated one")
 
     def _next(self, buffer: memoryview) -> None:
         self.read(self.position, buffer)
@@ -103,14 +103,14 @@ class Deflated:
     """Bytes that stand in a file in deflated form.
 
     Attributes:
-        path: the file.
+        file: the file.
         start: offset of the first deflated byte in the file.
         packed: number of deflated bytes.
         size: number of bytes once inflated.
         crc: CRC-32 of the inflated bytes; checked when the last byte has been read.
     """
 
-    path: Path
+    file: File
     start: int
     packed: int
     size: int
@@ -119,16 +119,16 @@ class Deflated:
     @contextmanager
     def open(self) -> Iterator[Fill]:
         """Open the file; it is closed when the context ends."""
-        with reading(self.path, "a compressed part"), self.path.open("rb") as file:
-            file.seek(self.start)
-            yield _Inflating(self, file).fill
+        with reading(self.file, "a compressed part"), self.file.open() as stream:
+            stream.seek(self.start)
+            yield _Inflating(self, stream).fill
 
 
 class _Inflating:
     """One pass over deflated bytes; what is skipped is inflated and dropped."""
 
-    def __init__(self, region: Deflated, file: BinaryIO) -> None:
-        self.region, self.file = region, file
+    def __init__(self, region: Deflated, stream: BinaryIO) -> None:
+        self.region, self.stream = region, stream
         self.left, self.position, self.crc = region.packed, 0, 0
         self.inflater = zlib.decompressobj(-15)
 
@@ -143,18 +143,18 @@ class _Inflating:
             buffer[done : done + len(piece)] = piece
             done += len(piece)
         if self.position == self.region.size and self.crc != self.region.crc:
-            raise SourceError(self.region.path, f"a compressed part has checksum {self.crc:08x}, not the stated one")
+            raise SourceError(self.region.file, f"a compressed part has checksum {self.crc:08x}, not the stated one")
 
     def _next(self, most: int) -> bytes:
         while True:
-            packed = self.inflater.unconsumed_tail or self.file.read(min(self.left, _CHUNK))
+            packed = self.inflater.unconsumed_tail or self.stream.read(min(self.left, _CHUNK))
             if not self.inflater.unconsumed_tail:
                 self.left -= len(packed)
             piece = self.inflater.decompress(packed, most)
             if piece:
                 break
             if not packed or self.inflater.eof:
-                raise SourceError(self.region.path, f"a compressed part ended at byte {self.position}")
+                raise SourceError(self.region.file, f"a compressed part ended at byte {self.position}")
         self.position += len(piece)
         self.crc = zlib.crc32(piece, self.crc)
         return piece
@@ -204,11 +204,11 @@ def shape_problem(shape: tuple[int, ...], itemsize: int) -> str | None:
 
 def unreadable(name: str, shape: tuple[int, ...], dtype: str, origin: object, problem: str) -> Tensor:
     """Describe a tensor that is there and cannot be read; reading it raises a `SourceError` that says why."""
+    return Tensor(name, shape, dtype, partial(_refuse, name, str(origin), problem), str(origin), problem=problem)
 
-    def blocks(rows: int) -> Iterator[Array]:
-        raise SourceError(origin, f"tensor {quoted(name)} cannot be read: {problem}")
 
-    return Tensor(name, shape, dtype, blocks, str(origin), problem=problem)
+def _refuse(name: str, origin: str, problem: str, rows: int) -> Iterator[Array]:
+    raise SourceError(origin, f"tensor {quoted(name)} cannot be read: {problem}")
 
 
 def stored(

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from pathlib import Path
 from typing import Any, NoReturn
 
 from heavytail.errors import SourceError
 from heavytail.weights.formats.faults import one_line, quoted, reading
+from heavytail.weights.formats.files import File
 from heavytail.weights.formats.ranges import Plain, Strided, contiguous, stored, swapped, unreadable
 from heavytail.weights.tensor import Tensor
 
@@ -54,39 +54,39 @@ class _Entry:
     end: int
 
 
-def read_safetensors(path: Path) -> tuple[Tensor, ...]:
-    """Read the header of a safetensors file: its tensors in the order of their bytes.
+def read_safetensors(file: File) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+    """Read the header of a safetensors file: its tensors in the order of their bytes, and no notes.
 
     Raises:
         SourceError: the header is damaged, or states what the file does not hold.
     """
-    with reading(path, "the safetensors header"):
-        header, start, size = _header(path)
-        entries = [_entry(path, name, value) for name, value in header.items() if name != "__metadata__"]
+    with reading(file, "the safetensors header"):
+        header, start, size = _header(file)
+        entries = [_entry(file, name, value) for name, value in header.items() if name != "__metadata__"]
         entries.sort(key=lambda e: (e.begin, e.end))
-        _check_cover(path, entries, size - start)
-        return tuple(_tensor(path, entry, start) for entry in entries)
+        _check_cover(file, entries, size - start)
+        return tuple(_tensor(file, entry, start) for entry in entries), ()
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int, int]:
+def _header(file: File) -> tuple[dict[str, Any], int, int]:
     """Read the header; gives it with the offset of the buffer and the size of the file."""
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        prefix = file.read(8)
+    with file.open() as stream:
+        size = file.size
+        prefix = stream.read(8)
         if len(prefix) < 8:
-            raise SourceError(path, f"has {size} bytes; a safetensors file begins with 8 bytes of header length")
+            raise SourceError(file, f"has {size} bytes; a safetensors file begins with 8 bytes of header length")
         length = int.from_bytes(prefix, "little")
         if length > _MOST_HEADER:
-            raise SourceError(path, f"states a header of {length} bytes; at most {_MOST_HEADER} are allowed")
+            raise SourceError(file, f"states a header of {length} bytes; at most {_MOST_HEADER} are allowed")
         if 8 + length > size:
-            raise SourceError(path, f"states a header of {length} bytes, the file has {size}; it may be cut short")
-        text = file.read(length)
+            raise SourceError(file, f"states a header of {length} bytes, the file has {size}; it may be cut short")
+        text = stream.read(length)
     header = json.loads(text.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_no_constant)
     if not isinstance(header, dict) or not text.startswith(b"{"):
-        raise SourceError(path, "its header is not a JSON object")
+        raise SourceError(file, "its header is not a JSON object")
     metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise SourceError(path, "its __metadata__ is not an object of strings")
+        raise SourceError(file, "its __metadata__ is not an object of strings")
     return header, 8 + length, size
 
 
@@ -103,23 +103,23 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number of JSON")
 
 
-def _entry(path: Path, name: str, value: object) -> _Entry:
+def _entry(file: File, name: str, value: object) -> _Entry:
     where = f"tensor {quoted(name)}"
     if not isinstance(value, dict) or not {"dtype", "shape", "data_offsets"} == set(value):
-        raise SourceError(path, f"{where} is not described by dtype, shape and data_offsets")
+        raise SourceError(file, f"{where} is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise SourceError(path, f"{where} has the unknown dtype {quoted(dtype)}")
+        raise SourceError(file, f"{where} has the unknown dtype {quoted(dtype)}")
     if not _sizes(shape):
-        raise SourceError(path, f"{where} has the shape {one_line(shape)}; a list of sizes is expected")
+        raise SourceError(file, f"{where} has the shape {one_line(shape)}; a list of sizes is expected")
     if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise SourceError(path, f"{where} has the data_offsets {one_line(offsets)}; [begin, end] is expected")
+        raise SourceError(file, f"{where} has the data_offsets {one_line(offsets)}; [begin, end] is expected")
     bits = prod(shape) * _DTYPES[dtype][1]
     begin, end = offsets
     if bits != (end - begin) * 8:
         expected = f"{bits // 8} bytes" if bits % 8 == 0 else f"{bits} bits, no whole number of bytes"
         raise SourceError(
-            path, f"{where} has {end - begin} bytes; {one_line(dtype)} of shape {one_line(shape)} needs {expected}"
+            file, f"{where} has {end - begin} bytes; {one_line(dtype)} of shape {one_line(shape)} needs {expected}"
         )
     return _Entry(name, dtype, tuple(shape), begin, end)
 
@@ -128,7 +128,7 @@ def _sizes(value: object) -> bool:
     return isinstance(value, list) and all(type(n) is int and 0 <= n < 1 << 63 for n in value)
 
 
-def _check_cover(path: Path, entries: list[_Entry], size: int) -> None:
+def _check_cover(file: File, entries: list[_Entry], size: int) -> None:
     """Check that the tensors cover the buffer without overlap and without a gap, as the format asks.
 
     Raises:
@@ -137,29 +137,29 @@ def _check_cover(path: Path, entries: list[_Entry], size: int) -> None:
     last = max(entries, key=lambda e: e.end, default=None)
     if last is not None and last.end > size:
         raise SourceError(
-            path, f"tensor {quoted(last.name)} ends at byte {last.end} of a buffer of {size}; it may be cut short"
+            file, f"tensor {quoted(last.name)} ends at byte {last.end} of a buffer of {size}; it may be cut short"
         )
     if entries and entries[0].begin != 0:
-        raise SourceError(path, f"the first {entries[0].begin} bytes of the buffer belong to no tensor")
+        raise SourceError(file, f"the first {entries[0].begin} bytes of the buffer belong to no tensor")
     for a, b in pairwise(entries):
         if b.begin < a.end:
             raise SourceError(
-                path,
+                file,
                 f"tensors {quoted(a.name)} and {quoted(b.name)} overlap: "
                 f"the first ends at byte {a.end}, the second begins at {b.begin}",
             )
         if b.begin > a.end:
-            raise SourceError(path, f"{b.begin - a.end} bytes before tensor {quoted(b.name)} belong to no tensor")
+            raise SourceError(file, f"{b.begin - a.end} bytes before tensor {quoted(b.name)} belong to no tensor")
     end = last.end if last is not None else 0
     if end != size:
-        raise SourceError(path, f"{size - end} bytes after the last tensor belong to no tensor")
+        raise SourceError(file, f"{size - end} bytes after the last tensor belong to no tensor")
 
 
-def _tensor(path: Path, entry: _Entry, start: int) -> Tensor:
+def _tensor(file: File, entry: _Entry, start: int) -> Tensor:
     dtype, bits, readable = _DTYPES[entry.dtype]
     if not readable:
         problem = f"its type {entry.dtype} ({bits} bits a number) cannot be read as numbers"
-        return unreadable(entry.name, entry.shape, dtype, path, problem)
-    region = Plain(path, start + entry.begin, entry.end - entry.begin)
+        return unreadable(entry.name, entry.shape, dtype, file, problem)
+    region = Plain(file, start + entry.begin, entry.end - entry.begin)
     place = Strided(entry.shape, contiguous(entry.shape), swap=swapped("little"))
-    return stored(entry.name, dtype, region, place, path, (str(path), entry.begin))
+    return stored(entry.name, dtype, region, place, file, (str(file), entry.begin))

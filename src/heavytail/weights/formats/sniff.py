@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from heavytail.weights.formats import npz, torch_legacy
+from heavytail.weights.formats.files import File
 
 __all__ = ["READS", "foreign", "kind_of", "zip_kind"]
 
-READS = "this version does not read; it reads safetensors, PyTorch and .npz"
+READS = "this version does not read; it reads safetensors, PyTorch, ONNX, Keras, GGUF, TensorFlow Lite and .npz"
 
-_CONTAINERS = (
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras .h5)"),
-    (0, b"GGUF", "a GGUF file"),
-    (0, b"GGML", "a GGML file"),
-    (4, b"TFL3", "a TensorFlow Lite file"),
-)
+_CONTAINERS = ((0, b"GGML", "a GGML file"),)
+_MAGICS = ((0, b"GGUF", "gguf"), (0, b"\x89HDF\r\n\x1a\n", "hdf5"), (4, b"TFL3", "tflite"))
 _ARCHIVES = (
     (0, b"\x1f\x8b", "a gzip archive"),
     (0, b"BZh", "a bzip2 archive"),
@@ -34,11 +30,11 @@ _TEXTS = (
 )
 
 
-def kind_of(path: Path, head: bytes, size: int) -> str | None:
+def kind_of(file: File, head: bytes, size: int) -> str | None:
     """Name the container that begins with the bytes `head`, if it is one that can be opened.
 
     Returns:
-        "zip", "npy", "torch legacy", "safetensors", or None.
+        "zip", "npy", "torch legacy", "safetensors", "gguf", "hdf5", "tflite", "onnx", or None.
     """
     if head.startswith((b"PK\3\4", b"PK\5\6")):
         return "zip"
@@ -46,36 +42,41 @@ def kind_of(path: Path, head: bytes, size: int) -> str | None:
         return "npy"
     if torch_legacy.MAGIC in head[:32]:
         return "torch legacy"
+    for offset, magic, kind in _MAGICS:
+        if head[offset : offset + len(magic)] == magic:
+            return kind
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and (length <= max(size, 1 << 30)):
         return "safetensors"
     # The own reader of a damaged safetensors file says best what is wrong with it.
-    return "safetensors" if path.suffix == ".safetensors" and _known(head) is None else None
+    if file.name.endswith(".safetensors") and _known(head) is None:
+        return "safetensors"
+    return "onnx" if _looks_like_onnx(file, head) and _known(head) is None else None
 
 
 def zip_kind(names: Iterable[str]) -> str | None:
     """Name the container that a zip archive with these members is.
 
     Returns:
-        "torch zip", "npz", a sentence that begins with "is" about one that cannot be read, or None.
+        "torch zip", "torchscript", "npz", "keras", or None.
     """
     names = list(names)
     inner = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
-        return f"is a TorchScript archive, which {READS}; save its state_dict() with torch.save"
+        return "torchscript"
     if "data.pkl" in inner:
         return "torch zip"
     if any(name.endswith(".npy") for name in names):
         return "npz"
     if "model.weights.h5" in names:
-        return f"is a Keras archive (.keras), which {READS}"
+        return "keras"
     return None
 
 
-def foreign(path: Path, head: bytes) -> str:
+def foreign(file: File, head: bytes) -> str:
     """Say what a file looks like that no reader takes, as the rest of a sentence about it."""
     unknown = f"is not a model file of a known kind (it begins with {head[:8].hex(' ')})"
-    return _known(head) or _text(head) or _onnx(path, head) or unknown
+    return _known(head) or _text(head) or unknown
 
 
 def _known(head: bytes) -> str | None:
@@ -105,7 +106,6 @@ def _text(head: bytes) -> str | None:
     return "looks like a text file, not a model" if printable == len(text) and len(text) > len(head) // 2 else None
 
 
-def _onnx(path: Path, head: bytes) -> str | None:
+def _looks_like_onnx(file: File, head: bytes) -> bool:
     # A protobuf has no magic number; field 1, the version of ONNX, is a small number.
-    looks = head[0] == 0x08 and head[1] < 32 if len(head) > 1 else False
-    return f"is an ONNX file or another protobuf, which {READS}" if looks or path.suffix == ".onnx" else None
+    return (len(head) > 1 and head[0] == 0x08 and 0 < head[1] < 32) or file.name.endswith(".onnx")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from heavytail.errors import SourceError
 from heavytail.weights.formats.described import describe
 from heavytail.weights.formats.faults import one_line, quoted, reading
+from heavytail.weights.formats.files import File
 from heavytail.weights.formats.objects import Forbidden, find_global, storage_of
 from heavytail.weights.formats.pickles import load_pickle
 from heavytail.weights.formats.ranges import Plain, Region, swapped
@@ -30,19 +30,19 @@ class _Bounded:
     It has no `tell`: the opcode reader would call it once an opcode, which costs a system call.
     """
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self.file, self.size = file, size
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self.stream, self.size = stream, size
 
     def read(self, count: int) -> bytes:
-        return self.file.read(
-            min(count, self.size) if count < _LONGEST_LINE else min(count, self.size - self.file.tell())
+        return self.stream.read(
+            min(count, self.size) if count < _LONGEST_LINE else min(count, self.size - self.stream.tell())
         )
 
     def readline(self) -> bytes:
-        return self.file.readline(_LONGEST_LINE)
+        return self.stream.readline(_LONGEST_LINE)
 
 
-def read_torch_legacy(path: Path) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+def read_torch_legacy(file: File) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
     """Read the pickles of a legacy PyTorch file and find where its storages stand.
 
     Returns:
@@ -61,50 +61,52 @@ def read_torch_legacy(path: Path) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
         return run
 
     try:
-        with reading(path, "its pickles"), path.open("rb") as file:
-            size = path.stat().st_size
-            stream = cast(BinaryIO, _Bounded(file, size))
-            system = _preamble(path, stream)
+        with reading(file, "its pickles"), file.open() as handle:
+            size = file.size
+            stream = cast(BinaryIO, _Bounded(handle, size))
+            system = _preamble(file, stream)
             root = load_pickle(stream, find_global, persistent)
             keys = load_pickle(stream, find_global)
-            regions = _regions(path, file, size, keys, runs)
+            regions = _regions(file, handle, size, keys, runs)
     except Forbidden as refusal:
-        raise SourceError(path, str(refusal)) from None
+        raise SourceError(file, str(refusal)) from None
     order = "little" if system.get("little_endian", True) else "big"
-    return describe(path, root, lambda run: regions.get(run.key), swapped(order))
+    return describe(file, root, lambda run: regions.get(run.key), swapped(order))
 
 
-def _preamble(path: Path, stream: BinaryIO) -> Mapping[Any, Any]:
+def _preamble(file: File, stream: BinaryIO) -> Mapping[Any, Any]:
     """Read the three pickles before the model: a magic number, the protocol, facts about the writer's machine."""
     if load_pickle(stream, find_global) != _NUMBER:
-        raise SourceError(path, "its first pickle is not the magic number of PyTorch")
+        raise SourceError(file, "its first pickle is not the magic number of PyTorch")
     protocol = load_pickle(stream, find_global)
     if protocol != _PROTOCOL:
-        raise SourceError(path, f"has the PyTorch protocol {one_line(protocol)}; {_PROTOCOL} is expected")
+        raise SourceError(file, f"has the PyTorch protocol {one_line(protocol)}; {_PROTOCOL} is expected")
     system = load_pickle(stream, find_global)
     if not isinstance(system, dict):
-        raise SourceError(path, "its third pickle does not describe the machine that wrote it")
+        raise SourceError(file, "its third pickle does not describe the machine that wrote it")
     return system
 
 
-def _regions(path: Path, file: BinaryIO, size: int, keys: object, runs: Mapping[str, StorageRef]) -> dict[str, Region]:
+def _regions(
+    file: File, stream: BinaryIO, size: int, keys: object, runs: Mapping[str, StorageRef]
+) -> dict[str, Region]:
     """Walk over the storages: each is a count of 8 bytes and its numbers."""
     if not isinstance(keys, list):
-        raise SourceError(path, "its fifth pickle is not the list of storages")
+        raise SourceError(file, "its fifth pickle is not the list of storages")
     regions: dict[str, Region] = {}
-    position = file.tell()
+    position = stream.tell()
     for key in map(_key, keys):
         run = runs.get(key)
         if run is None or key in regions:
-            raise SourceError(path, f"the storage {quoted(key)} belongs to no tensor or stands twice")
-        file.seek(position)
-        count = int.from_bytes(file.read(8), "little")
+            raise SourceError(file, f"the storage {quoted(key)} belongs to no tensor or stands twice")
+        stream.seek(position)
+        count = int.from_bytes(stream.read(8), "little")
         nbytes = run.numel * itemsize(run.dtype)
         if position + 8 + nbytes > size:
-            raise SourceError(path, f"the storage {quoted(key)} ends past the end of the file; it may be cut short")
+            raise SourceError(file, f"the storage {quoted(key)} ends past the end of the file; it may be cut short")
         if count != run.numel:
-            raise SourceError(path, f"the storage {quoted(key)} has {count} numbers; {run.numel} are stated")
-        regions[key] = Plain(path, position + 8, nbytes)
+            raise SourceError(file, f"the storage {quoted(key)} has {count} numbers; {run.numel} are stated")
+        regions[key] = Plain(file, position + 8, nbytes)
         position += 8 + nbytes
     return regions
 
