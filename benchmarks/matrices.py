@@ -11,7 +11,7 @@ from common import WORKERS, run, weightwatcher_python
 from scipy.stats import binomtest
 from threadpoolctl import threadpool_limits
 
-from heavytail.diagnosis.layer import Layer, Wanted, diagnose_layer
+from heavytail.diagnosis.layer import Layer, Wanted, diagnose_layer, measure
 from heavytail.spectra.exact import spectrum_of_stack
 
 
@@ -19,7 +19,9 @@ def diagnosed(W: np.ndarray, nulls: int = 0, seed: int = 0) -> Layer:
     """Diagnose a matrix as `analyze` does."""
     spectrum = spectrum_of_stack(W[None], "float64")
     rows = [lambda r: (W[i : i + r] for i in range(0, len(W), r))]
-    return diagnose_layer(spectrum, rows, Wanted(nulls=nulls, seed=seed), name="W", kind="linear", dtype="float64")
+    wanted = Wanted(nulls=nulls, seed=seed)
+    measured = measure(spectrum, rows, wanted, name="W", dtype="float64")
+    return diagnose_layer(measured, wanted, name="W", kind="linear", dtype="float64")
 
 
 def weightwatcher_rows(matrices: Iterable[np.ndarray], what: str = "mp_fit", seed: int = 0) -> list[dict[str, float]]:

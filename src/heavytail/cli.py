@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -123,6 +124,17 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", metavar="S", type=int, default=0, help="seed of shuffles and resampling (default: 0)"
     )
     analyze.add_argument("--jobs", metavar="N", type=int, help="threads (default: all processors)")
+    analyze.add_argument(
+        "--memory-limit", metavar="SIZE", help="of this process, such as 3GB; matrices are read in parts to keep to it"
+    )
+    analyze.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="keep finished results there: go on after an interruption, fit anew without reading",
+    )
+    analyze.add_argument(
+        "--scheduler", metavar="ADDRESS", help="run on the workers of a Dask scheduler, such as tcp://10.0.0.1:8786"
+    )
     analyze.add_argument("--dry-run", action="store_true", help="say what it would take, and read no weights")
     analyze.add_argument("--quiet", action="store_true", help="no table and no progress")
     analyze.set_defaults(run=_analyze)
@@ -144,9 +156,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _analyze(options: argparse.Namespace) -> int:
-    from heavytail.analysis import analyze, estimate
+    from heavytail.analysis import analyze, estimate, measure_rate, threads_of
 
-    names = ("layers", "conv", "convention", "nulls", "vectors", "bootstrap")
+    names = ("layers", "conv", "convention", "nulls", "vectors", "bootstrap", "memory_limit")
     what = {name: getattr(options, name) for name in names}
     targets = {name: path for name in _FORMATS if (path := getattr(options, name)) is not None}
     if options.dry_run:
@@ -154,17 +166,30 @@ def _analyze(options: argparse.Namespace) -> int:
             raise RequestError(f"--dry-run makes no report that --{next(iter(targets))} could write")
         from heavytail.terminal import print_estimate
 
-        print_estimate(estimate(options.source, **what), _rate(), _console())
+        print_estimate(estimate(options.source, **what), measure_rate(), threads_of(options.jobs), _console())
         return _DONE
     _check_targets(targets)
-    with _progress(options.quiet) as progress:
-        report = analyze(options.source, seed=options.seed, jobs=options.jobs, progress=progress, **what)
+    how = {"seed": options.seed, "jobs": options.jobs, "cache": options.cache}
+    with _progress(options.quiet) as progress, _executor(options.scheduler) as executor:
+        report = analyze(options.source, executor=executor, progress=progress, **how, **what)
     _write(report, targets)
     if not options.quiet and targets.get("json") != "-":
         from heavytail.terminal import print_report
 
         print_report(report, _console())
     return _DONE if report.complete else _IN_PART
+
+
+@contextmanager
+def _executor(scheduler: str | None) -> Iterator[Executor | None]:
+    """Give the workers of a scheduler; None where there is none."""
+    if scheduler is None:
+        yield None
+        return
+    from heavytail.analysis.cluster import cluster
+
+    with cluster(scheduler) as executor:
+        yield executor
 
 
 def _check_targets(targets: dict[str, str]) -> None:
@@ -289,16 +314,3 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
                 sys.stderr.write(f"{done / total:.0%} of the work done, last {visible(name)}\n")
 
         yield say
-
-
-def _rate() -> float:
-    """Measure the machine's floating-point operations a second on a small eigenvalue problem."""
-    import numpy as np
-    from threadpoolctl import threadpool_limits
-
-    n = 400
-    W = np.random.default_rng(0).standard_normal((n, n))
-    with threadpool_limits(1, user_api="blas"):
-        start = time.perf_counter()
-        np.linalg.eigvalsh(W.T @ W)
-    return 7 / 3 * n**3 / (time.perf_counter() - start)

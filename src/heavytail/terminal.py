@@ -24,7 +24,7 @@ from heavytail.tails.laws import LAWS
 if TYPE_CHECKING:
     from heavytail.reproduce import Claim, Outcome
 
-__all__ = ["human_bytes", "print_claims", "print_estimate", "print_outcome", "print_report"]
+__all__ = ["human_bytes", "human_time", "print_claims", "print_estimate", "print_outcome", "print_report"]
 
 _TITLES = {  # of the columns, in the order in which they are shown
     "kind": "kind",
@@ -174,8 +174,8 @@ def _noise(summary: Mapping[str, Any]) -> str:
     return text + (f"; {summary['num_traps']} correlation traps" if isfinite(summary["num_traps"]) else "")
 
 
-def print_estimate(estimate: Estimate, rate: float, console: Console) -> None:
-    """Print what an analysis would take; `rate` is the machine's speed in floating-point operations a second."""
+def print_estimate(estimate: Estimate, rate: float, threads: int, console: Console) -> None:
+    """Print what an analysis would take; `rate` is the work that a thread does in a second."""
     parts = [part for plan in estimate.plans for part in plan.parts]
     operations = sum(cost.operations for cost in estimate.costs)
     largest = max(estimate.costs, key=lambda cost: cost.memory, default=None)
@@ -188,7 +188,10 @@ def print_estimate(estimate: Estimate, rate: float, console: Console) -> None:
     table.add_row(
         "memory", f"{human_bytes(largest.memory if largest else 0)} for the largest tensor, plus Python's own"
     )
-    table.add_row("time", f"about {operations / rate:.1f} s on one thread")
+    work = sum(cost.work for cost in estimate.costs)
+    table.add_row(
+        "time", f"about {human_time(work / rate)} of one thread, {human_time(work / rate / threads)} of {threads}"
+    )
     console.print(table)
     rows = [
         Row(name=plan.name, kind=plan.kind, dtype=plan.tensor.dtype, status=plan.status, reason=plan.reason)
@@ -228,6 +231,18 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     for row in rows_of([outcome]):
         table.add_row(*(escape(cell) for cell in row[1:]))
     console.print(table, highlight=False)
+
+
+def human_time(seconds: float) -> str:
+    """Write a duration for people.
+
+    Example:
+        >>> human_time(3.21), human_time(200), human_time(8000)
+        ('3.2 s', '3 min', '2.2 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.2g} h"
 
 
 def human_bytes(count: float) -> str:

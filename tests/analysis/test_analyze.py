@@ -495,4 +495,4 @@ def test_a_shape_alone_is_enough_for_an_estimate(monkeypatch):
     reading(monkeypatch, {"h": huge})
     (cost,) = estimate("any").costs
     assert cost.bytes == 2 * prod(huge.shape)
-    assert 8 * 8192**2 < cost.memory < 2e9
+    assert 4 * 8192**2 < cost.memory < 1e9  # LAPACK works in one triangle

@@ -7,7 +7,7 @@ from cases import gaussian, hadamard, low_rank, numpy_type, orthogonal, pareto, 
 
 from heavytail.diagnosis.metrics import diagnose
 from heavytail.diagnosis.row import COLUMNS, DEFINITIONS, GROUPS, SCHEMA_VERSION, Row
-from heavytail.diagnosis.tail import BAND, MIN_EVALS, find_tail
+from heavytail.diagnosis.tail import BAND, MIN_EVALS, find_tail, measure_tail
 from heavytail.spectra.exact import spectrum_of_stack
 
 ZOO = zoo()
@@ -29,7 +29,7 @@ def row_of(W, dtype="float64"):
     spectrum = spectrum_of_stack(stack, dtype)
     stack = stack if stack.shape[1] >= stack.shape[2] else stack.swapaxes(1, 2)
     matrices = [lambda r, W=W: [W] for W in stack]
-    return diagnose(spectrum, find_tail(spectrum, matrices), name="x", kind="linear", dtype=dtype)
+    return diagnose(spectrum, find_tail(spectrum, measure_tail(spectrum, matrices)), name="x", kind="linear", dtype=dtype)
 
 
 def svd(W):

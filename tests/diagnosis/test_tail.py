@@ -9,7 +9,7 @@ import pytest
 from cases import gaussian, pareto, student, with_eigenvalues
 
 import heavytail as ht
-from heavytail.diagnosis.tail import find_tail
+from heavytail.diagnosis.tail import find_tail, measure_tail
 from heavytail.diagnosis.tail_score import entry_kurtosis, tail_score
 from heavytail.spectra.exact import spectrum_of_stack
 from heavytail.spectra.operator import operator_spectrum
@@ -26,7 +26,8 @@ def spectrum_of(W):
 
 def tail_of(W, replicates=0, nulls=0, seed=0):
     """Tail of an N x M matrix."""
-    return find_tail(spectrum_of(W), [lambda r: [W]], replicates, nulls, seed)
+    spectrum = spectrum_of(W)
+    return find_tail(spectrum, measure_tail(spectrum, [lambda r: [W]], nulls, replicates > 0, seed), replicates, seed)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_a_rejected_power_law_warns_of_nothing():
 
 def test_an_operator_has_an_exponent_and_no_interval():
     spectrum = operator_spectrum(gaussian(24, 20, 3, 3), "float64")
-    tail = find_tail(spectrum, [], 50)
+    tail = find_tail(spectrum, replicates=50)
     assert tail.fit is not None
     assert np.isnan([tail.alpha_lo, tail.alpha_hi]).all()
     assert tail.evidence is None

@@ -6,10 +6,10 @@ from math import log10, nan, sqrt
 
 import numpy as np
 
-from heavytail.diagnosis.layer import Wanted, diagnose_layer
+from heavytail.diagnosis.layer import Wanted, diagnose_layer, measure
 from heavytail.diagnosis.metrics import diagnose
 from heavytail.diagnosis.row import Row
-from heavytail.diagnosis.tail import find_tail
+from heavytail.diagnosis.tail import find_tail, measure_tail
 from heavytail.report.model_report import ModelReport, summarise
 from heavytail.rmt.ensembles.phases import PHASES, draw_phase
 from heavytail.spectra.exact import spectrum_of_stack
@@ -165,17 +165,12 @@ def noisy_stacks(seed=5):
 
 def diagnosed(stacks, wanted):
     """Layers of those matrices, diagnosed in earnest."""
-    return [
-        diagnose_layer(
-            spectrum_of_stack(stack, "float64"),
-            [lambda _, W=W: [W] for W in stack],
-            wanted,
-            name=name,
-            kind="linear",
-            dtype="float64",
-        )
-        for name, stack in stacks.items()
-    ]
+    layers = []
+    for name, stack in stacks.items():
+        spectrum, matrices = spectrum_of_stack(stack, "float64"), [lambda _, W=W: [W] for W in stack]
+        measured = measure(spectrum, matrices, wanted, name=name, dtype="float64")
+        layers.append(diagnose_layer(measured, wanted, name=name, kind="linear", dtype="float64"))
+    return layers
 
 
 def noisy(nulls=3, vectors=True):
@@ -228,7 +223,7 @@ def tailed(replicates=40):
     tails = {}
     for name, found in spectra.items():
         matrices = [] if found.method == "operator" else [lambda _, found=found: [matrix_of(found)]]
-        tails[name] = find_tail(found, matrices, replicates)
+        tails[name] = find_tail(found, measure_tail(found, matrices, farms=True), replicates)
     rows = tuple(
         diagnose(spectra[name], tail, name=name, kind="linear", dtype="float64") for name, tail in tails.items()
     )

@@ -1,162 +1,228 @@
-"""How and where the spectra of a model are computed: costs, memory, threads."""
+"""One tensor's work: from a reference to its numbers to the rows of the table. It runs in any process that has them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import os
+import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from math import prod
+from pathlib import Path
 
-from heavytail.diagnosis.layer import Layer, Wanted, diagnose_layer
+from heavytail.analysis.cache import Cache, digest_of
+from heavytail.analysis.cost import Cost, is_single
+from heavytail.diagnosis.layer import Layer, Measured, Wanted, diagnose_layer, measure
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.weightwatcher import diagnose_weightwatcher, spectrum_weightwatcher
-from heavytail.errors import HeavytailError
-from heavytail.spectra.entries import Blocks
-from heavytail.spectra.exact import BLOCK, LARGE, block_rows, pool, spectrum_of_rows, spectrum_of_stack
-from heavytail.spectra.operator import GRID, operator_spectrum
+from heavytail.errors import HeavytailError, MatrixError
+from heavytail.spectra.entries import Blocks, turned
+from heavytail.spectra.exact import pool, spectrum_of_rows, spectrum_of_stack
+from heavytail.spectra.operator import operator_spectrum
+from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.layout import Part, Plan
 from heavytail.weights.tensor import Array, Tensor
 
-__all__ = ["Cost", "cost", "run_all"]
+__all__ = ["Done", "Job", "OutdatedWorkerError", "UnreachableFileError", "failed", "run"]
 
-_STREAM = 16 << 20  # a tall matrix of more bytes is read in blocks of rows
-_WINDOWS = 2000  # rows at most in the windows of FARMS
-_REPLICATE = 12e3  # operations a point of a resampled spectrum: two fits, mostly of calls and little of arithmetic
-_TINY = 5e6  # matrices of fewer operations go one after another: handing them to threads costs more than it gains
+
+class OutdatedWorkerError(HeavytailError):
+    """A worker runs another version of the library."""
+
+
+class UnreachableFileError(HeavytailError):
+    """A worker cannot see a file, or sees another one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What a job takes.
+class Job:
+    """What is to be done with one tensor; it holds references, not numbers, unless the model is in memory.
 
     Attributes:
-        operations: floating-point operations of the Gram matrices and their eigenvalues.
-        bytes: bytes read.
-        memory: bytes held at once.
+        plan: the tensor and its parts.
+        cost: what the job takes.
+        wanted: what is asked for; None to compute as WeightWatcher does.
+        version: version of the library that asks.
+        sizes: the files that the tensor needs, and their sizes.
+        keep: whether results are kept, for which the digest of the tensor is needed.
+        digest: of the tensor's numbers, where it is known already.
+        known: for each part what is known of it already.
+        refused: why it is not done, if it is not.
     """
 
-    operations: float
-    bytes: int
-    memory: int
+    plan: Plan
+    cost: Cost
+    wanted: Wanted | None
+    version: str
+    sizes: tuple[tuple[str, int], ...] = ()
+    keep: bool = False
+    digest: str = ""
+    known: tuple[Measured | None, ...] = ()
+    refused: str = ""
 
 
-def cost(plan: Plan, wanted: Wanted | None = None) -> Cost:
-    """Work out what a job takes, from shapes alone; WeightWatcher's numbers where nothing is wanted of ours."""
-    tensor = plan.tensor
-    if not plan.parts:
-        return Cost(0.0, 0, 0)
-    operations, memory = 0.0, 0
-    for part in plan.parts:
-        n, m, count = part.N, part.M, part.count
-        # W^T W by symmetry n m^2, its eigenvalues 4/3 m^3; singular values 2 n m^2 + 2 m^3 (Golub and Van Loan 2013).
-        single = 2 * n * m**2 + 2 * m**3 if wanted is None else n * m**2 + 4 / 3 * m**3
-        if wanted:  # a copy costs what the matrix does; vectors are some six times an eigenvalue problem's values
-            single *= 1 + wanted.nulls
-            single += wanted.vectors * (2 * n * m**2 + 9 * m**3)
-        if part.operator:
-            # Complex, and one matrix for each frequency; a Keras kernel's axes differ, the product hardly.
-            single *= 4
-            count *= prod(max(GRID, k) for k in tensor.shape[2:])
-        operations += count * single
-        if wanted:  # a replicate is drawn, sorted and fitted twice, at some thousand operations a point
-            operations += wanted.bootstrap * _REPLICATE * count * m
-            memory += 8 * min(n, _WINDOWS) * m * (wanted.bootstrap > 0 and part.count == 1)
-        alone = count == 1 and (m >= LARGE or n > 4 * BLOCK)
-        # Of a streamed matrix its Gram matrix, and a block of rows thrice: read, squared, summed.
-        memory = max(memory, 8 * m * (m + 3 * block_rows(m)) if alone else 8 * count * (n * m + m * m))
-        if wanted and (wanted.nulls or wanted.vectors):  # one matrix whole, and what is computed of its entries
-            memory += 8 * 4 * n * m
-    if _streams(plan):
-        held = block_rows(tensor.shape[1]) * tensor.nbytes // tensor.shape[0]
-    else:
-        held = tensor.nbytes * (plan.rows or tensor.shape[0]) // tensor.shape[0]
-    return Cost(operations, tensor.nbytes, memory + held)
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a job.
+
+    Attributes:
+        layers: its rows.
+        digest: of the tensor's numbers, where it was asked for.
+        measured: for each part what was measured of it; None where it failed.
+    """
+
+    layers: list[Layer]
+    digest: str = ""
+    measured: tuple[Measured | None, ...] = ()
 
 
-def run_all(
-    plans: Sequence[Plan],
-    costs: Sequence[Cost],
-    jobs: int,
-    wanted: Wanted | None,
-    progress: Callable[[str, float], None],
-) -> list[list[Layer]]:
-    """Run all jobs and give their results in the order of the plans.
-
-    Small matrices go through a pool of `jobs` threads with one BLAS thread each, so that they share the processors
-    without getting in each other's way. Large ones go one at a time with `jobs` BLAS threads, so that one working copy
-    is in memory. The thread counts of the process are as before when this returns or fails.
+def run(job: Job, cache: Cache | None = None) -> Done:
+    """Compute the rows of one tensor; whatever goes wrong with one of them is a row that says so.
 
     Args:
-        plans: the jobs.
-        costs: what each of them takes.
-        jobs: number of threads.
-        wanted: what is asked for; None to compute as WeightWatcher does.
-        progress: called with the name of each finished tensor and its operations.
+        job: the job.
+        cache: where results are looked up and kept as soon as they are there, in the process that owns the folder.
     """
-    from threadpoolctl import threadpool_limits
-
-    results: list[list[Layer]] = [[] for _ in plans]
-    operations = [cost.operations for cost in costs]
-    large = [i for i, p in enumerate(plans) if any(part.M >= LARGE for part in p.parts)]
-    small = sorted(set(range(len(plans))) - set(large), key=lambda i: -operations[i])
-
-    def run(indices: list[int]) -> list[int]:
-        for i in indices:
-            results[i] = _run(plans[i], wanted)
-        return indices
-
-    def finished(indices: list[int]) -> None:
-        for i in indices:
-            progress(plans[i].tensor.name, operations[i])
-
-    if large:  # what loads a BLAS of its own must be there before the limits are set
-        import scipy.linalg.lapack  # noqa: F401
-
-    with threadpool_limits(1, user_api="blas"):
-        for indices in _in_threads(run, _tasks(small, operations), jobs):
-            finished(indices)
-    with threadpool_limits(jobs, user_api="blas"):
-        for i in large:
-            finished(run([i]))
-    return results
-
-
-def _in_threads(run: Callable[[list[int]], list[int]], tasks: list[list[int]], jobs: int) -> Iterator[list[int]]:
-    """Run tasks in threads and give their results as they come; a failure, or an end of interest, cancels the rest."""
-    if jobs == 1:
-        yield from map(run, tasks)
-        return
-    with ThreadPoolExecutor(jobs) as executor:
-        try:
-            for future in as_completed([executor.submit(run, task) for task in tasks]):
-                yield future.result()
-        finally:
-            executor.shutdown(cancel_futures=True)
-
-
-def _tasks(indices: Sequence[int], operations: Sequence[float]) -> list[list[int]]:
-    """Give each job a task of its own, but all tiny ones one together."""
-    tiny = [i for i in indices if operations[i] < _TINY]
-    return [[i] for i in indices if operations[i] >= _TINY] + ([tiny] if tiny else [])
-
-
-def _run(plan: Plan, wanted: Wanted | None) -> list[Layer]:
-    """Compute the rows of one tensor; whatever goes wrong is a row that says so."""
-    dtype = plan.tensor.dtype
+    plan = job.plan
     if not plan.parts:
-        return [Layer(Row(name=plan.name, kind=plan.kind, dtype=dtype, status=plan.status, reason=plan.reason))]
-    computations = _by_weightwatcher(plan) if wanted is None else _computations(plan, wanted)
-    layers: list[Layer] = []
-    for part in plan.parts:
+        row = Row(name=plan.name, kind=plan.kind, dtype=_stored(plan.tensor), status=plan.status, reason=plan.reason)
+        return Done([Layer(row)])
+    if job.refused:
+        return Done([failed(part, plan.tensor, MatrixError(job.refused)) for part in plan.parts])
+    known = job.known or (None,) * len(plan.parts)
+    digest, found, layers = job.digest, list[Measured | None](), list[Layer]()
+    numbers = _Numbers(job)
+    for part, measured in zip(plan.parts, known, strict=True):
         try:
-            layers.append(next(computations)())
+            if measured is None:
+                if job.keep and not digest:
+                    digest = numbers.digest()
+                if cache is not None:
+                    measured = recall(cache, digest, part, job.wanted)
+                if measured is None:
+                    measured = _measured(job, part, numbers, cache, digest)
+            layers.append(_diagnosed(measured, part, job))
+            found.append(measured)
         except Exception as error:  # one bad layer never ends a run
-            layers.append(Layer(_failed(part, dtype, error)))
-    return layers
+            layers.append(failed(part, plan.tensor, error))
+            found.append(None)
+    return Done(layers, digest, tuple(found))
 
 
-def _failed(part: Part, dtype: str, error: Exception) -> Row:
+def recall(cache: Cache, digest: str, part: Part, wanted: Wanted | None) -> Measured | None:
+    """Look up what was measured of a part."""
+    found = cache.get("measured", digest, _view(part), _purpose(part, wanted))
+    return found if isinstance(found, Measured) else None
+
+
+def keep(cache: Cache, digest: str, part: Part, wanted: Wanted | None, measured: Measured) -> None:
+    """Keep what was measured of a part."""
+    cache.put(measured.spectrum, "spectrum", digest, _view(part), wanted is None)
+    cache.put(measured, "measured", digest, _view(part), _purpose(part, wanted))
+
+
+def _view(part: Part) -> str:
+    """Tell how a part's matrices are seen in its tensor."""
+    stack = part.stack
+    how = (stack.func.__name__, stack.args) if isinstance(stack, partial) else stack.__name__
+    return repr((part.N, part.M, part.count, part.operator, part.block, how))
+
+
+def _purpose(part: Part, wanted: Wanted | None) -> str:
+    """Tell what of the request the measurement depends on."""
+    if wanted is None:
+        return "weightwatcher"
+    return repr((wanted.vectors, wanted.nulls, (wanted.seed, part.name) if wanted.nulls else ()))
+
+
+class _Numbers:
+    """The numbers of a job's tensor, read no more often than its memory asks for."""
+
+    def __init__(self, job: Job) -> None:
+        self.tensor, self.rows = job.plan.tensor, job.plan.rows
+        self.single = is_single(job.plan) and job.wanted is not None
+        self.panel = job.cost.held
+        self.whole = self.single and self.panel >= self.tensor.nbytes
+        self.array: Array | None = None
+        self.blocks: Iterator[tuple[int, Array]] | None = None
+        self.index = -1
+
+    def digest(self) -> str:
+        whole = self.whole or (not self.single and self.rows is None)
+        return digest_of(self.tensor, self._read() if whole else None)
+
+    def matrix(self) -> Blocks:
+        """Give the tensor as an N x M matrix in blocks of rows."""
+        rows, columns = self.tensor.shape
+        if self.whole:
+            return _cut(self._read())
+        return self.tensor.blocks if rows >= columns else turned(self.tensor, self.panel)
+
+    def block(self, index: int) -> Array:
+        """Give one of the blocks of `Plan.rows` rows, later ones after earlier ones."""
+        if self.rows is None:
+            return self._read()
+        if self.blocks is None:
+            self.blocks = enumerate(self.tensor.blocks(self.rows))
+        while self.index < index:
+            self.index, self.array = next(self.blocks)
+        assert self.array is not None
+        return self.array
+
+    def _read(self) -> Array:
+        if self.array is None:
+            self.array = self.tensor.read()
+        return self.array
+
+
+def _measured(job: Job, part: Part, numbers: _Numbers, cache: Cache | None, digest: str) -> Measured:
+    """Measure a part, and keep what is expensive as soon as it is there."""
+    known = cache and cache.get("spectrum", digest, _view(part), job.wanted is None)
+    if job.wanted is None:
+        spectrum = known or spectrum_weightwatcher(part.stack(numbers.block(0)), part.N, part.M)
+        measured = Measured(spectrum)
+    elif numbers.single:
+        blocks = numbers.matrix()
+        spectrum = known or spectrum_of_rows(blocks, part.N, part.M, job.plan.tensor.dtype)
+        measured = _measure(spectrum, [blocks], job, part)
+    else:
+        stack = part.stack(numbers.block(part.block))
+        spectrum = known or _spectrum(stack, part, job.plan.tensor.dtype)
+        measured = _measure(spectrum, [] if part.operator else [_cut(matrix) for matrix in stack], job, part)
+    if cache is not None:
+        keep(cache, digest, part, job.wanted, measured)
+    return measured
+
+
+def _measure(spectrum: Spectrum, matrices: list[Blocks], job: Job, part: Part) -> Measured:
+    assert job.wanted is not None
+    return measure(spectrum, matrices, job.wanted, name=part.name, dtype=job.plan.tensor.dtype)
+
+
+def _spectrum(stack: Array, part: Part, dtype: str) -> Spectrum:
+    if part.operator:
+        return pool([operator_spectrum(kernel, dtype) for kernel in stack])
+    return spectrum_of_stack(stack, dtype)
+
+
+def _cut(matrix: Array) -> Blocks:
+    """Give a matrix as one that is read in blocks of rows, its larger dimension first."""
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+    return lambda r: (tall[i : i + r] for i in range(0, len(tall), r))
+
+
+def _diagnosed(measured: Measured, part: Part, job: Job) -> Layer:
+    names = {"name": part.name, "kind": part.kind, "dtype": _stored(job.plan.tensor)}
+    if job.wanted is None:
+        return Layer(diagnose_weightwatcher(measured.spectrum, **names), measured.spectrum)
+    return diagnose_layer(measured, job.wanted, **names)
+
+
+def _stored(tensor: Tensor) -> str:
+    return tensor.stored or tensor.dtype
+
+
+def failed(part: Part, tensor: Tensor, error: BaseException) -> Layer:
+    """Make the row of a part that could not be computed."""
     if isinstance(error, HeavytailError):
         reason = str(error)
     elif isinstance(error, MemoryError):
@@ -165,10 +231,10 @@ def _failed(part: Part, dtype: str, error: Exception) -> Row:
         reason = "its tensor could not be read"
     else:
         reason = f"{type(error).__name__}: {error}"
-    return Row(
+    row = Row(
         name=part.name,
         kind=part.kind,
-        dtype=dtype,
+        dtype=_stored(tensor),
         status="failed",
         reason=reason,
         N=part.N,
@@ -176,61 +242,30 @@ def _failed(part: Part, dtype: str, error: Exception) -> Row:
         Q=part.N / part.M,
         num_matrices=part.count,
     )
+    return Layer(row)
 
 
-def _streams(plan: Plan) -> bool:
-    """Whether a plan's only matrix is tall and large enough to be read in blocks of rows."""
-    tensor = plan.tensor
-    return (
-        len(plan.parts) == 1
-        and len(tensor.shape) == 2
-        and tensor.size == plan.parts[0].N * plan.parts[0].M
-        and tensor.shape[0] >= tensor.shape[1]
-        and tensor.nbytes > _STREAM
-    )
+def run_elsewhere(jobs: list[Job]) -> list[Done]:
+    """Run jobs in a process that may not be the one that planned them.
 
+    Raises:
+        OutdatedWorkerError: it runs another version of the library.
+        UnreachableFileError: it cannot see a file, or sees one of another size.
+    """
+    from heavytail import __version__
+    from heavytail.analysis.threads import one_blas_thread
 
-def _computations(plan: Plan, wanted: Wanted) -> Iterator[Callable[[], Layer]]:
-    """Give, one after another, the computations of the parts; the tensor is read once, on the way."""
-    tensor = plan.tensor
-    if _streams(plan):
-        yield partial(_streamed, plan.parts[0], tensor, wanted)
-        return
-    blocks = enumerate(tensor.blocks(plan.rows or tensor.shape[0]))
-    index, block = next(blocks)
-    for part in plan.parts:
-        while index < part.block:
-            index, block = next(blocks)
-        yield partial(_of_part, part, block, tensor.dtype, wanted)
-
-
-def _by_weightwatcher(plan: Plan) -> Iterator[Callable[[], Layer]]:
-    array = plan.tensor.read()
-    for part in plan.parts:
-        yield partial(_as_weightwatcher, part, array, plan.tensor.dtype)
-
-
-def _as_weightwatcher(part: Part, array: Array, dtype: str) -> Layer:
-    spectrum = spectrum_weightwatcher(part.stack(array), part.N, part.M)
-    return Layer(diagnose_weightwatcher(spectrum, name=part.name, kind=part.kind, dtype=dtype), spectrum)
-
-
-def _streamed(part: Part, tensor: Tensor, wanted: Wanted) -> Layer:
-    rows, columns = tensor.shape
-    spectrum = spectrum_of_rows(tensor.blocks, rows, columns, tensor.dtype)
-    return diagnose_layer(spectrum, [tensor.blocks], wanted, name=part.name, kind=part.kind, dtype=tensor.dtype)
-
-
-def _of_part(part: Part, array: Array, dtype: str, wanted: Wanted) -> Layer:
-    stack = part.stack(array)
-    if part.operator:
-        spectrum, matrices = pool([operator_spectrum(kernel, dtype) for kernel in stack]), []
-    else:
-        spectrum, matrices = spectrum_of_stack(stack, dtype), [_rows(matrix) for matrix in stack]
-    return diagnose_layer(spectrum, matrices, wanted, name=part.name, kind=part.kind, dtype=dtype)
-
-
-def _rows(matrix: Array) -> Blocks:
-    """Give a matrix as one that is read in blocks of rows, its larger dimension first."""
-    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
-    return lambda r: (tall[i : i + r] for i in range(0, len(tall), r))
+    where = f"worker {socket.gethostname()}:{os.getpid()}"
+    for job in jobs:
+        if job.version != __version__:
+            raise OutdatedWorkerError(f"{where} runs heavytail {__version__}, this is {job.version}; use one version")
+        for name, size in job.sizes:
+            try:
+                seen = Path(name).stat().st_size
+            except OSError as error:
+                text = f"{where} cannot read {name} ({error.strerror}); workers must see it under the same path"
+                raise UnreachableFileError(text) from None
+            if seen != size:
+                raise UnreachableFileError(f"{where} sees another file {name}: {seen} bytes, {size} expected")
+    with one_blas_thread():
+        return [run(job) for job in jobs]

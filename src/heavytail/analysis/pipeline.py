@@ -5,22 +5,30 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, get_args
 
-from heavytail.analysis.jobs import Cost, cost, run_all
+from heavytail.analysis.cache import Cache
+from heavytail.analysis.cost import Cost, cost
+from heavytail.analysis.jobs import Job
+from heavytail.analysis.memory import available, budget, written
+from heavytail.analysis.runner import run_all
 from heavytail.analysis.selection import selection
 from heavytail.diagnosis.layer import Wanted
 from heavytail.errors import RequestError
 from heavytail.report.model_report import ModelReport, summarise
 from heavytail.tails.bootstrap import MIN_COUNT
 from heavytail.weights.folder import natural
+from heavytail.weights.formats.files import LocalFile
 from heavytail.weights.layout import Conv, Plan, plan
 from heavytail.weights.source import open_source
 from heavytail.weights.tensor import Source
 from heavytail.weights.weightwatcher import plan_weightwatcher
 
-__all__ = ["Convention", "Estimate", "analyze", "estimate"]
+__all__ = ["Convention", "Estimate", "analyze", "estimate", "threads_of"]
 
 Convention = Literal["default", "weightwatcher"]
 Progress = Callable[[str, float, float], None]
@@ -51,6 +59,9 @@ def analyze(
     bootstrap: int = 0,
     seed: int = 0,
     jobs: int | None = None,
+    executor: Executor | None = None,
+    cache: str | PathLike[str] | None = None,
+    memory_limit: int | str | None = None,
     progress: Progress | None = None,
 ) -> ModelReport:
     """Analyse every weight matrix of a model.
@@ -66,9 +77,16 @@ def analyze(
         bootstrap: number of resampled spectra of each matrix, for the columns p_value and tail and for an interval of
             alpha in which each of them chooses its own xmin. 200 give the interval, 1,000 a p-value to 1 %.
         seed: of the shuffles and the resampling.
-        jobs: number of threads; all processors of the process by default. The numbers do not depend on it beyond
-            rounding.
-        progress: called as progress(tensor name, operations done, operations in all) when a tensor is finished.
+        jobs: number of threads; all processors of the process by default. The numbers do not depend on it, but for
+            the rounding of a matrix that takes longer than all others shared out: that one has all threads.
+        executor: where jobs run instead of threads: anything that follows concurrent.futures.Executor, such as a pool
+            of processes or the executor of a Dask client. Its workers need this library, and the files under the same
+            paths.
+        cache: folder where each finished result is kept, so that an interrupted analysis goes on where it was, and a
+            new fit of the same weights reads none of them. It is made if it is not there.
+        memory_limit: bytes that this process may take in all, as a number or a text such as "3GB"; matrices are read
+            in parts where that saves memory, and one that still does not fit is a failed row that says what it needs.
+        progress: called as progress(tensor name, work done, work in all) when a tensor is finished.
 
     Returns:
         The report; a matrix that could not be analysed has a row that says why.
@@ -91,20 +109,27 @@ def analyze(
 
     nulls, bootstrap, seed = _whole("nulls", nulls, 0), _whole("bootstrap", bootstrap, 0), _whole("seed", seed, 0)
     layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers
-    planned = estimate(source, layers, conv, convention, nulls, vectors, bootstrap)
-    threads = _threads(jobs)
-    total = sum(c.operations for c in planned.costs)
+    kept = None if cache is None else Cache.at(Path(cache))
+    planned = estimate(source, layers, conv, convention, nulls, vectors, bootstrap, memory_limit)
+    threads = threads_of(jobs)
+    wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, bootstrap, seed, kept is not None)
+    left = budget(memory_limit)
+    common = Job(planned.plans[0], planned.costs[0], wanted, __version__, _sizes(planned.source), kept is not None)
+    todo = [
+        replace(common, plan=p, cost=c, refused=_refusal(c, left))
+        for p, c in zip(planned.plans, planned.costs, strict=True)
+    ]
+    total = sum(c.work for c in planned.costs)
     done = 0.0
 
-    def advance(name: str, operations: float) -> None:
+    def advance(job: Job) -> None:
         nonlocal done
-        done += operations
+        done += job.cost.work
         if progress:
-            progress(name, done, total)
+            progress(job.plan.tensor.name, done, total)
 
-    wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, bootstrap, seed)
-    finished = run_all(planned.plans, planned.costs, threads, wanted, advance)
-    found = selection(layers).of_layers([layer for job in finished for layer in job], planned.source)
+    finished = run_all(todo, threads, min(left, available()), kept, _stamps(planned), executor, advance)
+    found = selection(layers).of_layers([layer for job in finished for layer in job.layers], planned.source)
     rows = tuple(layer.row for layer in found)
     tails = {layer.row.name: layer.tail for layer in found if layer.tail is not None}
     phases = {layer.row.name: layer.phase for layer in found if layer.phase is not None}
@@ -145,6 +170,7 @@ def estimate(
     nulls: int = 0,
     vectors: bool = False,
     bootstrap: int = 0,
+    memory_limit: int | str | None = None,
 ) -> Estimate:
     """Say what `analyze` would do with the same arguments, from the headers alone.
 
@@ -178,10 +204,33 @@ def estimate(
     plans = plan_weightwatcher(tensors) if weightwatcher else plan(tensors, conv)
     plans = chosen.of_plans(plans, opened)
     wanted = None if weightwatcher else Wanted(nulls, vectors, bootstrap)
-    return Estimate(opened, plans, tuple(cost(p, wanted) for p in plans))
+    left = budget(memory_limit)
+    return Estimate(opened, plans, tuple(cost(p, wanted, left) for p in plans))
 
 
-def _threads(jobs: int | None) -> int:
+def _sizes(source: Source) -> tuple[tuple[str, int], ...]:
+    """Give the sizes of a source's files, by which a worker knows that it sees the same ones."""
+    return tuple((str(file.path.absolute()), file.size) for file in source.opened if isinstance(file, LocalFile))
+
+
+def _stamps(planned: Estimate) -> list[str]:
+    """Tell for each tensor, without reading it, what changes when its file does; nothing for a model in memory."""
+    source = planned.source
+    stamps = [file.stamp for file in source.opened]
+    if not stamps or not all(stamps):
+        return [""] * len(planned.plans)
+    return [repr((stamps, p.tensor.name, p.tensor.dtype, p.tensor.shape)) for p in planned.plans]
+
+
+def _refusal(needed: Cost, left: float) -> str:
+    """Say why a job is not done: it needs more memory than it may take."""
+    if needed.memory <= left:
+        return ""
+    return f"needs {written(needed.memory)} at once, and the memory limit leaves {written(max(left, 0))}"
+
+
+def threads_of(jobs: int | None) -> int:
+    """Give the number of threads that is meant: all processors of the process where none is asked for."""
     if jobs is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return _whole("jobs", jobs, 1)

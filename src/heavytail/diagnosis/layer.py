@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import nan
 from zlib import crc32
 
@@ -14,15 +15,15 @@ from heavytail.diagnosis.noise import LEVEL, Noise, find_noise
 from heavytail.diagnosis.phases import Phase, find_phase
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.shuffles import shuffle
-from heavytail.diagnosis.tail import Tail, find_tail
+from heavytail.diagnosis.tail import NO_ENTRIES, Tail, TailEntries, best_fit, find_tail, measure_tail
 from heavytail.diagnosis.vectors import Localisation, localisation
 from heavytail.spectra.entries import Blocks
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.power_law import MIN_TAIL
 
-__all__ = ["Layer", "Wanted", "diagnose_layer"]
+__all__ = ["Layer", "Measured", "Wanted", "diagnose_layer", "measure"]
 
-_RESAMPLING = 1  # sets the random numbers of the resampling apart from those of the shuffles
+_SHUFFLES, _RESAMPLING, _SCORE = 0, 1, 2  # what random numbers are drawn for
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,14 @@ class Wanted:
         vectors: whether the singular vectors are measured.
         bootstrap: number of resampled spectra of each row.
         seed: of the shuffles and the resampling; a row's own depend on its name too, and on nothing else.
+        farms: whether windows are looked at even without resampled spectra, so that they are known later.
     """
 
     nulls: int = 0
     vectors: bool = False
     bootstrap: int = 0
     seed: int = 0
+    farms: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,58 +66,96 @@ class Layer:
     vectors: tuple[Localisation, ...] = ()
 
 
-def diagnose_layer(
-    spectrum: Spectrum, matrices: Sequence[Blocks], wanted: Wanted, *, name: str, kind: str, dtype: str
-) -> Layer:
-    """Diagnose a row from its spectrum, and from its matrices where the spectrum alone does not tell.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that is read off the matrices of a row; what else is found of the row follows from it without them.
+
+    Attributes:
+        spectrum: the eigenvalues.
+        tail: what the entries say of the tail.
+        noise: the noise under the spectrum; None where there is nothing but zeros, or it could not be found.
+        vectors: how localised the singular vectors are, where asked for.
+        problem: why there is no noise, where it could not be found.
+    """
+
+    spectrum: Spectrum
+    tail: TailEntries = NO_ENTRIES
+    noise: Noise | None = None
+    vectors: tuple[Localisation, ...] = ()
+    problem: str = ""
+
+
+def measure(spectrum: Spectrum, matrices: Sequence[Blocks], wanted: Wanted, *, name: str, dtype: str) -> Measured:
+    """Measure a row's matrices where the spectrum alone does not tell.
 
     Args:
         spectrum: the row's spectrum.
         matrices: the matrices it was computed from, N x M each; none where they are a convolution's frequencies.
         wanted: what is asked for.
+        name: name of the row, for its random numbers.
+        dtype: name of the type of the numbers.
+    """
+    if spectrum.evals[-1] == 0:
+        return Measured(spectrum)
+    rng = partial(_random, wanted.seed, name)
+    tail = measure_tail(spectrum, matrices, wanted.nulls, wanted.farms or wanted.bootstrap > 0, rng(_SCORE))
+    try:
+        shuffles = None
+        if wanted.nulls and matrices:
+            shuffles = shuffle(spectrum, matrices, dtype, wanted.nulls, LEVEL, rng(_SHUFFLES))
+        noise = find_noise(spectrum, matrices, shuffles)
+        vectors = _vectors(spectrum, matrices, noise) if wanted.vectors and matrices else ()
+    except (ArithmeticError, ValueError, MemoryError, np.linalg.LinAlgError) as error:
+        # What the spectrum tells is not lost with it.
+        return Measured(spectrum, tail, problem=f"noise: {type(error).__name__}: {error}")
+    return Measured(spectrum, tail, noise, vectors)
+
+
+def _random(seed: int, name: str, purpose: int) -> np.random.Generator:
+    """Give the random numbers of one row for one purpose: they depend on nothing else."""
+    return np.random.default_rng([seed, crc32(name.encode("utf-8", "surrogateescape")), purpose])
+
+
+def _vectors(spectrum: Spectrum, matrices: Sequence[Blocks], noise: Noise) -> tuple[Localisation, ...]:
+    thresholds = [nan] * len(matrices) if noise.reason else [bulk.threshold for bulk in noise.bulks]
+    best, _ = best_fit(spectrum)
+    return localisation(matrices, thresholds, nan if best is None else best.xmin, spectrum.floor)
+
+
+def diagnose_layer(measured: Measured, wanted: Wanted, *, name: str, kind: str, dtype: str) -> Layer:
+    """Diagnose a row from what was measured of its matrices.
+
+    Args:
+        measured: what was measured.
+        wanted: what is asked for.
         name: name of the row.
         kind: what the matrix is.
-        dtype: name of the stored type.
+        dtype: name of the stored type, for the table.
 
     Example:
         >>> from heavytail.spectra.exact import spectrum_of_stack
         >>> W = np.random.default_rng(0).standard_normal((300, 100))
         >>> spectrum = spectrum_of_stack(W[None], "float64")
-        >>> row = diagnose_layer(spectrum, [lambda r: [W]], Wanted(), name="fc", kind="linear", dtype="float64").row
+        >>> measured = measure(spectrum, [lambda r: [W]], Wanted(), name="fc", dtype="float64")
+        >>> row = diagnose_layer(measured, Wanted(), name="fc", kind="linear", dtype="float64").row
         >>> row.num_spikes, 0.99 < row.sigma_mp < 1.01
         (0, True)
     """
-    crc = crc32(name.encode("utf-8", "surrogateescape"))
-    draws = np.random.default_rng([wanted.seed, crc, _RESAMPLING])
-    tail = find_tail(spectrum, matrices, wanted.bootstrap, wanted.nulls, draws)
+    spectrum, noise = measured.spectrum, measured.noise
+    tail = find_tail(spectrum, measured.tail, wanted.bootstrap, _random(wanted.seed, name, _RESAMPLING))
     row = diagnose(spectrum, tail, name=name, kind=kind, dtype=dtype)
     if row.lambda_max == 0:
         return Layer(row, spectrum)
-    phase = None
     try:
         phase = find_phase(spectrum)
-        row = replace(row, **phase.columns())
-        noise, vectors = _look_deeper(spectrum, matrices, wanted, row, np.random.default_rng([wanted.seed, crc]))
     except (ArithmeticError, ValueError, MemoryError, np.linalg.LinAlgError) as error:
-        # What the spectrum alone tells is not lost with it.
-        what = "phase" if phase is None else "noise"
-        return Layer(replace(row, reason=f"{what}: {type(error).__name__}: {error}"), spectrum, tail, phase)
+        return Layer(replace(row, reason=f"phase: {type(error).__name__}: {error}"), spectrum, tail, None, noise)
+    row = replace(row, **phase.columns())
+    if noise is None:
+        return Layer(replace(row, reason=measured.problem), spectrum, tail, phase)
     # What is too narrow for a tail is too narrow for a bulk, and its row says so already.
     reasons = [row.reason, noise.reason if spectrum.M >= MIN_TAIL else ""]
     if phase.evidence or not any(reasons):
         reasons.append(phase.reason)
     row = replace(row, **noise.columns(spectrum), reason="; ".join(filter(None, reasons)))
-    return Layer(row, spectrum, tail, phase, noise, vectors)
-
-
-def _look_deeper(
-    spectrum: Spectrum, matrices: Sequence[Blocks], wanted: Wanted, row: Row, rng: np.random.Generator
-) -> tuple[Noise, tuple[Localisation, ...]]:
-    shuffles = None
-    if wanted.nulls and matrices:
-        shuffles = shuffle(spectrum, matrices, row.dtype, wanted.nulls, LEVEL, rng)
-    noise = find_noise(spectrum, matrices, shuffles)
-    if not wanted.vectors or not matrices:
-        return noise, ()
-    thresholds = [nan] * len(matrices) if noise.reason else [bulk.threshold for bulk in noise.bulks]
-    return noise, localisation(matrices, thresholds, row.xmin, spectrum.floor)
+    return Layer(row, spectrum, tail, phase, noise, measured.vectors)

@@ -29,7 +29,7 @@ def diagnose(spectrum: Spectrum, tail: Tail, *, name: str, kind: str, dtype: str
         >>> W = np.random.default_rng(0).standard_normal((1, 300, 100))
         >>> from heavytail.diagnosis.tail import find_tail
         >>> spectrum = spectrum_of_stack(W, "float64")
-        >>> tail = find_tail(spectrum, [lambda r: [W[0]]])
+        >>> tail = find_tail(spectrum)
         >>> row = diagnose(spectrum, tail, name="fc", kind="linear", dtype="float64")
         >>> row.matrix_rank, row.num_evals, row.alpha > 1
         (100, 100, True)

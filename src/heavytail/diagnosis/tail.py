@@ -8,6 +8,7 @@ from math import isfinite, log10, nan, sqrt
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from heavytail.diagnosis.farms import farms_of_blocks
@@ -23,7 +24,17 @@ from heavytail.tails.likelihood import Fit, fit
 from heavytail.tails.power_law import MIN_TAIL, PowerLawFit, fit_power_law, hill
 from heavytail.tails.thresholds import density_peak, log_determinant, median
 
-__all__ = ["BAND", "MIN_EVALS", "Evidence", "Tail", "find_tail"]
+__all__ = [
+    "BAND",
+    "MIN_EVALS",
+    "NO_ENTRIES",
+    "Evidence",
+    "Tail",
+    "TailEntries",
+    "best_fit",
+    "find_tail",
+    "measure_tail",
+]
 
 MIN_EVALS = 20
 """Fewest eigenvalues above rounding for which a tail is fitted; each matrix must have MIN_TAIL of them at least."""
@@ -34,6 +45,23 @@ BAND = (2.0, 6.0)
 _NO_SCORE = TailScore()
 
 Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TailEntries:
+    """What the entries of a row's matrices, beyond their spectrum, say of its tail.
+
+    Attributes:
+        score: how heavy the upper tenth is against noise of the same shape.
+        farms: see `Evidence.farms`; NaN where it was not asked for.
+    """
+
+    score: TailScore = _NO_SCORE
+    farms: float = nan
+
+
+NO_ENTRIES = TailEntries()
+"""Of matrices of which nothing is known but their spectrum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,57 +168,71 @@ class Tail:
         }
 
 
+def measure_tail(
+    spectrum: Spectrum, matrices: Sequence[Blocks], nulls: int = 0, farms: bool = False, seed: int | Generator = 0
+) -> TailEntries:
+    """Read off a row's matrices what its tail needs beyond the spectrum.
+
+    Args:
+        spectrum: the row's spectrum.
+        matrices: its matrices, N x M each; none where they are a convolution's frequencies.
+        nulls: number of shuffled copies, for the score of matrices whose entries are too heavy-tailed for theory.
+        farms: whether windows are looked at.
+        seed: of the shuffles.
+    """
+    if _no_tail(spectrum.positive, spectrum) or spectrum.method == "operator":
+        return NO_ENTRIES
+    score = tail_score(spectrum, entry_kurtosis(spectrum, matrices))
+    if score.reason and nulls > 1:
+        score = shuffled_tail_score(spectrum, matrices, nulls, np.random.default_rng(seed))
+    return TailEntries(score, _farms(spectrum, matrices) if farms else nan)
+
+
+def best_fit(spectrum: Spectrum) -> tuple[PowerLawFit | None, str]:
+    """Fit the power law of least distance, or say why there is no tail."""
+    x = spectrum.positive
+    reason = _no_tail(x, spectrum)
+    if reason:
+        return None, reason
+    best = fit_power_law(x)
+    if best is None or _equal(best.xmin, spectrum) or _equal(x[x.size // 2], spectrum):
+        return None, "the largest eigenvalues are equal to within rounding: there is no tail"
+    return best, ""
+
+
 def find_tail(
-    spectrum: Spectrum,
-    matrices: Sequence[Blocks],
-    replicates: int = 0,
-    nulls: int = 0,
-    seed: int | np.random.Generator = 0,
+    spectrum: Spectrum, entries: TailEntries = NO_ENTRIES, replicates: int = 0, seed: int | Generator = 0
 ) -> Tail:
     """Find the tail of a spectrum and its power law.
 
     Args:
         spectrum: the row's spectrum.
-        matrices: its matrices, N x M each; none where they are a convolution's frequencies.
+        entries: what the entries of its matrices say.
         replicates: number of resampled spectra, 0 or at least 39; with 0 there is no evidence but the interval.
-        nulls: number of shuffled copies, for the score of matrices whose entries are too heavy-tailed for theory.
-        seed: of the resampling and the shuffles.
+        seed: of the resampling.
 
     Example:
         >>> from heavytail.spectra.exact import spectrum_of_stack
         >>> W = np.random.default_rng(0).pareto(1.0, (300, 200)) + 1
-        >>> tail = find_tail(spectrum_of_stack(W[None], "float64"), [lambda r: [W]])
+        >>> tail = find_tail(spectrum_of_stack(W[None], "float64"))
         >>> tail.alpha_lo < tail.fit.alpha < tail.alpha_hi
         True
     """
-    x = spectrum.positive
-    reason = _no_tail(x, spectrum)
-    if reason:
+    best, reason = best_fit(spectrum)
+    if best is None:
         return Tail(None, reason)
-    best = fit_power_law(x)
-    if best is None or _equal(best.xmin, spectrum) or _equal(x[x.size // 2], spectrum):
-        return Tail(None, "the largest eigenvalues are equal to within rounding: there is no tail")
+    x = spectrum.positive
     if spectrum.method == "operator":  # equal pairs and neighbouring frequencies: far fewer independent values
         return Tail(best, "alpha has no interval: an operator's eigenvalues come in equal pairs", hill=hill(x))
-    rng = np.random.default_rng(seed)
-    found, score = profile(x), _score(spectrum, matrices, nulls, rng)
+    found = profile(x)
     if not replicates:
-        return Tail(best, "", *interval(best, found, eigenvalues=True), hill(x), score, found)
-    evidence = _weigh(spectrum, best, matrices, replicates, rng)
+        return Tail(best, "", *interval(best, found, eigenvalues=True), hill(x), entries.score, found)
+    evidence = _weigh(x, best, entries.farms, replicates, np.random.default_rng(seed))
     resampled = evidence.bootstrap
-    return Tail(best, "", resampled.alpha_lo, resampled.alpha_hi, hill(x), score, found, evidence)
+    return Tail(best, "", resampled.alpha_lo, resampled.alpha_hi, hill(x), entries.score, found, evidence)
 
 
-def _score(spectrum: Spectrum, matrices: Sequence[Blocks], nulls: int, rng: np.random.Generator) -> TailScore:
-    """Score the tail by theory, or by shuffled copies where there are some and theory does not reach."""
-    found = tail_score(spectrum, entry_kurtosis(spectrum, matrices))
-    return shuffled_tail_score(spectrum, matrices, nulls, rng) if found.reason and nulls > 1 else found
-
-
-def _weigh(
-    spectrum: Spectrum, best: PowerLawFit, matrices: Sequence[Blocks], replicates: int, rng: np.random.Generator
-) -> Evidence:
-    x = spectrum.positive
+def _weigh(x: Vector, best: PowerLawFit, farms: float, replicates: int, rng: Generator) -> Evidence:
     resampled = bootstrap(x, best, replicates, rng, eigenvalues=True)
     rules = {"density peak": density_peak, "median": median, "log determinant": log_determinant}
     starts = {name: rule(x) for name, rule in rules.items()}
@@ -202,7 +244,7 @@ def _weigh(
         fingers=find_fingers(x),
         starts={name: found for name, found in fits.items() if found is not None},
         e_tpl=fit(x[x >= peak], TruncatedPowerLaw, xmin=peak),
-        farms=_farms(spectrum, matrices),
+        farms=farms,
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heavytail.weights.tensor import Array
+from heavytail.weights.tensor import Array, Tensor, numpy_dtype
 
-__all__ = ["Blocks", "Entries", "leading_vectors", "measure_entries", "whole"]
+__all__ = ["Blocks", "Entries", "leading_vectors", "measure_entries", "turned", "whole"]
 
 Blocks = Callable[[int], Iterable[Array]]
 """Given a number r, reads an N x M matrix in order as blocks of at most r rows, shape (<= r, M)."""
@@ -19,6 +19,7 @@ Matrix = NDArray[np.float64]
 
 _SPARE = 8  # columns of the subspace iteration beyond those that are asked for
 _ITERATIONS = 2
+_PIECE = 8 << 20  # bytes read at a time
 
 
 def whole(rows: Blocks) -> Matrix:
@@ -101,3 +102,27 @@ def leading_vectors(rows: Blocks, step: int, M: int, k: int) -> Matrix:
             product += W.T @ (W @ V)
         V = product
     return np.ascontiguousarray(np.linalg.svd(V, full_matrices=False)[0][:, :k])
+
+
+def turned(tensor: Tensor, size: int) -> Blocks:
+    """Read a wide matrix as its transpose, in panels of columns; one pass over the tensor for each of them.
+
+    Args:
+        tensor: (rows, columns).
+        size: bytes of a panel, in the stored type.
+    """
+    rows, columns = tensor.shape
+    width = min(columns, max(1, size * columns // max(tensor.nbytes, 1)))
+    step = max(1, _PIECE * rows // max(tensor.nbytes, 1))
+
+    def read(r: int) -> Iterator[Array]:
+        for first in range(0, columns, width):
+            panel = np.empty((rows, min(width, columns - first)), numpy_dtype(tensor.dtype))
+            at = 0
+            for block in tensor.blocks(step):
+                panel[at : at + len(block)] = block[:, first : first + width]
+                at += len(block)
+            for i in range(0, panel.shape[1], r):
+                yield panel.T[i : i + r]
+
+    return read

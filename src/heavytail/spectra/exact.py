@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.errors import MatrixError
+from heavytail.spectra.lapack import add_gram, symmetric_eigenvalues
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.tensor import Array, numpy_dtype
 
@@ -150,13 +151,11 @@ def pool(spectra: list[Spectrum]) -> Spectrum:
 
 def _large_gram(blocks: Iterable[Array], M: int) -> Matrix:
     """Sum W^T W over blocks of rows into the lower triangle of one column-ordered array."""
-    from scipy.linalg.blas import dsyrk
-
     # LAPACK never touches the upper triangle. Fresh pages of the system stay free until they are touched, which numpy's
     # own zeros do not: it asks for huge pages. That saves nearly half of the memory.
     G = np.frombuffer(mmap(-1, 8 * M * M)).reshape((M, M), order="F")
     for block in blocks:
-        G = dsyrk(1.0, block.astype(np.float64, order="C").T, beta=1.0, c=G, lower=1, overwrite_c=1)
+        add_gram(np.ascontiguousarray(block, dtype=np.float64), G)
     return G
 
 
@@ -173,13 +172,7 @@ def _eigenvalues(G: Matrix) -> Matrix:
     """Give the eigenvalues of a symmetric matrix, ascending, from its lower triangle; a large one is overwritten."""
     if len(G) < LARGE:
         return np.asarray(np.linalg.eigvalsh(G), np.float64)
-    from scipy.linalg.lapack import dsyev, dsyev_lwork
-
-    work, _ = dsyev_lwork(len(G), lower=1)
-    evals, _, info = dsyev(G, compute_v=0, lower=1, lwork=int(work), overwrite_a=1)
-    if info:
-        raise MatrixError(f"LAPACK's eigenvalue solver did not converge (info {info})")
-    return np.asarray(evals)
+    return symmetric_eigenvalues(G)
 
 
 def _judge(

@@ -21,6 +21,7 @@ from heavytail.weights.formats.module import read_module
 from heavytail.weights.formats.npz import read_npy, read_npz
 from heavytail.weights.formats.onnx import read_onnx
 from heavytail.weights.formats.ranges import Region
+from heavytail.weights.formats.remote import RemoteFolder, open_url
 from heavytail.weights.formats.safetensors import read_safetensors
 from heavytail.weights.formats.sniff import foreign, kind_of, zip_kind
 from heavytail.weights.formats.tflite import read_tflite
@@ -57,7 +58,7 @@ class _Contents:
     """What one file or object holds."""
 
     format: str
-    files: tuple[str, ...]
+    files: tuple[File, ...]
     tensors: tuple[Tensor, ...]
     notes: tuple[str, ...] = ()
 
@@ -66,8 +67,8 @@ def open_source(obj: object) -> Source:
     """Describe the tensors of a model; their numbers are read later, and no code in a file is ever run.
 
     Args:
-        obj: path of a file or a directory (str or os.PathLike); a mapping from names to arrays, torch tensors or
-            lists of numbers, as a state dict is; or a torch.nn.Module, which is never altered.
+        obj: path of a file or a directory (str or os.PathLike); a URL of one (str with "://"); a mapping from names to
+            arrays, torch tensors or lists of numbers, as a state dict is; or a torch.nn.Module, which is never altered.
 
     Returns:
         All tensors in the container's order. One that is there and cannot be read has its `problem` set.
@@ -76,9 +77,9 @@ def open_source(obj: object) -> Source:
         SourceError: there is no model, it is damaged, or it is of a kind that cannot be read.
     """
     if isinstance(obj, str | PathLike):
-        if not str(obj) or "://" in str(obj):
-            raise SourceError(quoted(obj), "is not a path; this version reads local files and folders")
-        name, contents = str(obj), _path(Path(fspath(obj)).expanduser())
+        if not str(obj):
+            raise SourceError(quoted(obj), "is not a path")
+        name, contents = _url(obj) if isinstance(obj, str) and "://" in obj else _local(obj)
     elif _is_module(obj):
         name = type(obj).__name__
         contents = _Contents("torch module", (), *read_module(obj))
@@ -91,12 +92,23 @@ def open_source(obj: object) -> Source:
         notes = f" ({'; '.join(contents.notes)})" if contents.notes else ""
         raise SourceError(name, f"holds no tensors{notes}")
     tensors, joined = join_norms(contents.tensors)
-    return Source(name, contents.format, contents.files, tensors, (*contents.notes, *joined))
+    files = tuple(map(str, contents.files))
+    return Source(name, contents.format, files, tensors, (*contents.notes, *joined), contents.files)
 
 
 def _is_module(obj: object) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(obj, torch.nn.Module)
+
+
+def _local(path: str | PathLike[str]) -> tuple[str, _Contents]:
+    return str(path), _path(Path(fspath(path)).expanduser())
+
+
+def _url(url: str) -> tuple[str, _Contents]:
+    found = open_url(url)
+    contents = _folder(found) if isinstance(found, LocalFolder | RemoteFolder) else _one(found)
+    return str(found), contents
 
 
 def _path(path: Path) -> _Contents:
@@ -167,7 +179,7 @@ def _file(file: File) -> _Contents:
         kind = zip_kind(regions)
         if kind is None or kind not in _IN_ZIP:
             raise SourceError(file, "is a zip archive, not a model; unpack it first")
-        return _Contents(kind, (str(file),), *_IN_ZIP[kind](file, regions))
+        return _Contents(kind, (file,), *_IN_ZIP[kind](file, regions))
     if kind is None or kind not in _READERS:
         raise SourceError(file, foreign(file, head))
-    return _Contents(kind, (str(file),), *_READERS[kind](file))
+    return _Contents(kind, (file,), *_READERS[kind](file))

@@ -11,6 +11,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from heavytail.weights.formats.files import File
+
 __all__ = ["Array", "Hint", "Source", "Tensor", "numpy_dtype"]
 
 Array = NDArray[Any]
@@ -107,6 +109,7 @@ class Source:
         files: the files that were opened, in order.
         tensors: all tensors, in the container's order, names unique.
         notes: sentences about what was left out and why, for example optimizer state.
+        opened: the same files, as what can be opened again.
     """
 
     name: str
@@ -114,3 +117,4 @@ class Source:
     files: tuple[str, ...]
     tensors: tuple[Tensor, ...]
     notes: tuple[str, ...] = ()
+    opened: tuple[File, ...] = ()

@@ -53,6 +53,10 @@ class LocalFile:
     def __str__(self) -> str:  # noqa: D105
         return str(self.path)
 
+    def __reduce__(self) -> tuple[type[LocalFile], tuple[Path]]:
+        """Go to other processes, which may stand in another folder, by the full path."""
+        return LocalFile, (self.path.absolute(),)
+
     @property
     def name(self) -> str:
         """Last part of its path."""

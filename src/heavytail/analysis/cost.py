@@ -1,0 +1,138 @@
+"""What a job takes, from shapes alone: operations, bytes, memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, prod
+from time import perf_counter
+
+import numpy as np
+
+from heavytail.diagnosis.layer import Wanted
+from heavytail.spectra.exact import BLOCK, LARGE, block_rows
+from heavytail.spectra.lapack import add_gram
+from heavytail.spectra.operator import GRID
+from heavytail.weights.layout import Part, Plan
+from heavytail.weights.tensor import Tensor
+
+__all__ = ["Cost", "cost", "is_single", "measure_rate"]
+
+_WINDOWS = 2000  # rows at most in the windows of FARMS
+_REPLICATE = 12e3  # operations a point of a resampled spectrum: two fits, mostly of calls and little of arithmetic
+_STREAM = 16 << 20  # a matrix of fewer bytes is read as a whole
+_SLOWER, _SMALL = 1.6, 700  # an operation of an eigenvalue problem takes 1.6 + 700/M times as long as one of W^T W
+_ROW, _POINT = 4e8, 2e4  # work of a row, and of each of its eigenvalues, beside the linear algebra
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a job takes.
+
+    Attributes:
+        operations: floating-point operations of the Gram matrices and their eigenvalues.
+        bytes: bytes read.
+        memory: bytes held at once.
+        held: those of them that are of the tensor itself, in its stored type.
+        work: time, in units of that of one operation of a large Gram matrix.
+    """
+
+    operations: float
+    bytes: int
+    memory: int
+    held: int = 0
+    work: float = 0.0
+
+
+def is_single(plan: Plan) -> bool:
+    """Whether all of a tensor is one matrix, so that it can be read in blocks."""
+    return (
+        len(plan.parts) == 1
+        and len(plan.tensor.shape) == 2
+        and plan.tensor.size == plan.parts[0].N * plan.parts[0].M
+        and not plan.parts[0].operator
+    )
+
+
+def cost(plan: Plan, wanted: Wanted | None = None, limit: float = inf) -> Cost:
+    """Work out what a job takes; WeightWatcher's numbers where nothing is wanted of ours.
+
+    Args:
+        plan: what is to be done with a tensor.
+        wanted: what is asked for.
+        limit: bytes that it may take; a matrix that is read in parts is held in as large ones as that allows.
+    """
+    tensor = plan.tensor
+    if not plan.parts:
+        return Cost(0.0, 0, 0)
+    operations = work = 0.0
+    memory = 0
+    for part in plan.parts:
+        product, evals = _operations(part, tensor, wanted)
+        operations += product + evals
+        work += product + (_SLOWER + _SMALL / part.M) * evals + _ROW + _POINT * part.M * part.count
+        memory = max(memory, _memory(part, is_single(plan), wanted))
+        if wanted:
+            # A replicate is drawn, sorted and fitted twice, at some thousand operations a point.
+            replicates = wanted.bootstrap * _REPLICATE * part.count * part.M
+            operations, work = operations + replicates, work + replicates
+    held = _held(plan, limit - memory)
+    return Cost(operations, tensor.packed or tensor.nbytes, memory + held, held, work)
+
+
+def measure_rate() -> float:
+    """Measure the operations of a large Gram matrix that one thread does in a second: the unit of `Cost.work`."""
+    from heavytail.analysis.threads import one_blas_thread
+
+    n = 1000
+    W, G = np.ones((n, n)), np.zeros((n, n), order="F")
+    with one_blas_thread():
+        add_gram(W, G)  # the first call finds the routine
+        start = perf_counter()
+        add_gram(W, G)
+        return n**3 / (perf_counter() - start)
+
+
+def _operations(part: Part, tensor: Tensor, wanted: Wanted | None) -> tuple[float, float]:
+    """Give the operations of a row's products, and of its eigenvalues or singular values."""
+    n, m, count = part.N, part.M, part.count
+    if wanted is None:  # singular values 2 n m^2 + 2 m^3 (Golub and Van Loan 2013)
+        product, evals = 0.0, 2.0 * n * m**2 + 2 * m**3
+    else:  # W^T W by symmetry n m^2, its eigenvalues 4/3 m^3; vectors are some six times an eigenvalue problem's values
+        product, evals = float(n * m**2), 4 / 3 * m**3
+        copies = 1 + wanted.nulls
+        product, evals = product * copies, evals * copies
+        product, evals = product + wanted.vectors * 2 * n * m**2, evals + wanted.vectors * 9 * m**3
+    if part.operator:
+        # Complex, and one matrix for each frequency; a Keras kernel's axes differ, the product hardly.
+        count *= 4 * prod(max(GRID, k) for k in tensor.shape[2:])
+    return count * product, count * evals
+
+
+def _memory(part: Part, single: bool, wanted: Wanted | None) -> int:
+    """Give the bytes that a row takes beside its tensor."""
+    n, m, count = part.N, part.M, part.count
+    if m >= LARGE and (single or count == 1):
+        # Of the Gram matrix a triangle and the pages at its edge; blocks of rows: read, in float64, squared, summed.
+        memory = 4 * m * m + 4096 * m + 4 * 8 * m * block_rows(m) + 8 * 640 * m
+    elif count == 1 and (single or n > 4 * BLOCK):
+        memory = 3 * 8 * m * m + 4 * 8 * m * block_rows(m)
+    else:
+        memory = 8 * count * (2 * n * m + 3 * m * m)
+    if wanted is None:
+        return memory + 8 * count * 2 * n * m
+    memory += 8 * min(n, _WINDOWS) * m * ((wanted.bootstrap > 0 or wanted.farms) and count == 1)
+    if wanted.nulls or wanted.vectors:  # one matrix whole, and what is computed of its entries
+        memory += 8 * 4 * n * m
+    return memory
+
+
+def _held(plan: Plan, left: float) -> int:
+    """Give the bytes of a tensor that are held at once: all of them, or as many as there is room for."""
+    tensor = plan.tensor
+    rows = tensor.shape[0]
+    if not is_single(plan) or tensor.nbytes <= _STREAM:
+        return tensor.nbytes * (plan.rows or rows) // rows
+    tall, near = rows >= tensor.shape[1], "://" not in tensor.origin
+    if tall and near:  # read again as often as needed: its pages are in the system's memory
+        return tensor.nbytes * block_rows(tensor.shape[1]) // rows
+    return tensor.nbytes if tensor.nbytes <= left else max(_STREAM, int(min(left, tensor.nbytes)))

@@ -1,0 +1,228 @@
+"""Where the jobs run: in threads of this process, admitted by their memory, or in an executor that the user hands over.
+
+A job has one BLAS thread, so that its numbers do not depend on where it runs, nor on how many run beside it. The
+exception is a matrix that alone would take longer than all the rest shared out: it comes first, with all threads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
+from dataclasses import replace
+from math import inf
+
+from heavytail.analysis.cache import Cache
+from heavytail.analysis.jobs import Done, Job, OutdatedWorkerError, failed, keep, recall, run, run_elsewhere
+from heavytail.analysis.threads import one_blas_thread
+from heavytail.errors import RequestError
+from heavytail.spectra.exact import LARGE
+
+__all__ = ["run_all"]
+
+_TINY = 5e8  # jobs of less work go one after another: handing them to threads or workers costs more than it gains
+_BATCH = 2e10  # work of a batch of them
+_ATTEMPTS = 3  # that a worker, or another one after it, is given for a job
+
+Task = list[int]
+Finished = Callable[[int, Done], None]
+
+
+def run_all(
+    jobs: Sequence[Job],
+    threads: int,
+    memory: float = inf,
+    cache: Cache | None = None,
+    stamps: Sequence[str] = (),
+    executor: Executor | None = None,
+    progress: Callable[[Job], None] = lambda _: None,
+) -> list[Done]:
+    """Run all jobs and give their results in their order.
+
+    Args:
+        jobs: the jobs.
+        threads: number of threads of this process.
+        memory: bytes that the jobs may take together in this process; one that needs more runs alone.
+        cache: where results are looked up and kept.
+        stamps: for each job what tells, without reading it, that its tensor is unchanged; empty where nothing does.
+        executor: where jobs run instead.
+        progress: called with each finished job.
+
+    Raises:
+        RequestError: if a worker of the executor runs another version of the library.
+    """
+    results: list[Done | None] = [None] * len(jobs)
+    jobs = (
+        [_with_memory_of(cache, job, stamp) for job, stamp in zip(jobs, stamps, strict=True)] if cache else list(jobs)
+    )
+
+    def finished(i: int, done: Done) -> None:
+        results[i] = done
+        if cache and stamps[i] and done.digest and done.digest != jobs[i].digest:
+            cache.put(done.digest, "digest", stamps[i])
+        progress(jobs[i])
+
+    tasks = _tasks(jobs)
+    if executor is None:
+        _run_here(jobs, tasks, threads, memory, cache, finished)
+    else:
+        _run_there(jobs, tasks, executor, cache, finished)
+    return [done for done in results if done is not None]
+
+
+def _with_memory_of(cache: Cache, job: Job, stamp: str) -> Job:
+    """Give a job what is known of its tensor and its parts already."""
+    digest = cache.get("digest", stamp) if stamp else None
+    if not isinstance(digest, str):
+        return job
+    known = tuple(recall(cache, digest, part, job.wanted) for part in job.plan.parts)
+    return replace(job, digest=digest, known=known)
+
+
+def _tasks(jobs: Sequence[Job]) -> list[Task]:
+    """Give the largest first, so that none comes late, and tiny ones in batches."""
+    order = sorted(range(len(jobs)), key=lambda i: -jobs[i].cost.work)
+    tasks: list[Task] = []
+    filled = inf
+    for i in order:
+        work = jobs[i].cost.work
+        if work >= _TINY or filled >= _BATCH:
+            tasks.append([])
+            filled = 0.0 if work < _TINY else inf
+        tasks[-1].append(i)
+        filled += work
+    return tasks
+
+
+def _run_here(
+    jobs: Sequence[Job], tasks: list[Task], threads: int, memory: float, cache: Cache | None, finished: Finished
+) -> None:
+    from threadpoolctl import threadpool_limits
+
+    def work(task: Task) -> list[tuple[int, Done]]:
+        return [(i, run(jobs[i], cache)) for i in task]
+
+    import scipy.linalg.lapack  # noqa: F401  # what loads a BLAS of its own must be there before a limit is set
+
+    share = sum(job.cost.work for job in jobs) / threads
+    for task in [t for t in tasks if threads > 1 and _is_giant(jobs[t[0]], share)]:
+        with threadpool_limits(threads, user_api="blas"):
+            finished(*work(task)[0])
+        tasks.remove(task)
+    with one_blas_thread():
+        if threads == 1:
+            for task in tasks:
+                for i, done in work(task):
+                    finished(i, done)
+            return
+        for results in _admitted(work, tasks, threads, lambda task: max(jobs[i].cost.memory for i in task), memory):
+            for i, done in results:
+                finished(i, done)
+
+
+def _is_giant(job: Job, share: float) -> bool:
+    return job.cost.work > share and any(part.M >= LARGE for part in job.plan.parts)
+
+
+def _admitted(
+    work: Callable[[Task], list[tuple[int, Done]]],
+    tasks: Sequence[Task],
+    threads: int,
+    needs: Callable[[Task], int],
+    memory: float,
+) -> Iterator[list[tuple[int, Done]]]:
+    """Run tasks in threads, as many at once as there is memory for; a failure, or an end of interest, ends the rest."""
+    waiting = list(tasks)
+    running: dict[Future[list[tuple[int, Done]]], int] = {}
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            while waiting or running:
+                while len(running) < threads:
+                    left = memory - sum(running.values())
+                    task = next((t for t in waiting if needs(t) <= left or not running), None)
+                    if task is None:
+                        break
+                    waiting.remove(task)
+                    running[pool.submit(work, task)] = needs(task)
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    del running[future]
+                    yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _run_there(
+    jobs: Sequence[Job], tasks: list[Task], executor: Executor, cache: Cache | None, finished: Finished
+) -> None:
+    """Run tasks in an executor; what is left of one that broke runs here."""
+    left: Task = []
+    for task, outcome in _outcomes(jobs, tasks, executor):
+        if isinstance(outcome, OutdatedWorkerError):
+            raise RequestError(str(outcome)) from outcome
+        if isinstance(outcome, BrokenExecutor):
+            left += task
+        elif isinstance(outcome, BaseException):
+            for i in task:
+                finished(i, Done([failed(part, jobs[i].plan.tensor, outcome) for part in jobs[i].plan.parts]))
+        else:
+            for i, done in zip(task, outcome, strict=True):
+                _keep_all(cache, jobs[i], done)
+                finished(i, done)
+    with one_blas_thread():
+        for i in left:
+            finished(i, run(jobs[i], cache))
+
+
+def _outcomes(
+    jobs: Sequence[Job], tasks: list[Task], executor: Executor
+) -> Iterator[tuple[Task, list[Done] | BaseException]]:
+    """Give the results of each task as they come, or what kept it from having any after several attempts."""
+    attempts: Counter[int] = Counter()
+    running: dict[Future[list[Done]], Task] = {}
+    waiting = list(tasks)
+    try:
+        while waiting or running:
+            for task in waiting:
+                attempts[task[0]] += 1
+                try:
+                    running[executor.submit(run_elsewhere, [jobs[i] for i in task])] = task
+                except RuntimeError as failure:  # it was shut down, or its workers died
+                    yield task, BrokenExecutor(str(failure))
+            waiting = []
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                error = _error(future)
+                if error is None:
+                    yield task, future.result()
+                elif attempts[task[0]] < _ATTEMPTS and not isinstance(error, BrokenExecutor | OutdatedWorkerError):
+                    waiting.append(task)
+                else:
+                    yield task, error
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _error(future: Future[list[Done]]) -> BaseException | None:
+    try:
+        return future.exception()
+    except CancelledError:  # its executor lost whoever ran it
+        return BrokenExecutor("cancelled")
+
+
+def _keep_all(cache: Cache | None, job: Job, done: Done) -> None:
+    """Keep what a worker measured; it may not see the folder itself."""
+    if cache is None or not done.digest:
+        return
+    known = job.known or (None,) * len(done.measured)
+    for part, measured, before in zip(job.plan.parts, done.measured, known, strict=True):
+        if measured is not None and before is None:
+            keep(cache, done.digest, part, job.wanted, measured)
