@@ -18,6 +18,12 @@ SOURCES = {
     "torch legacy": lambda: shared("resnet_cifar10/resnet20-12fca82f.th"),
     "torch zip": lambda: model("chgnet", "chgnet/pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"),
     "npz": lambda: model("g2p-en", "g2p_en/checkpoint20.npz"),
+    "gguf": lambda: shared("formats/g2p_q4_0.gguf"),
+    "hdf5": lambda: shared("musicnn/MTT_vgg.h5"),
+    "keras": lambda: shared("formats/MTT_vgg.keras"),
+    "onnx": lambda: model("rapidocr-onnxruntime", "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx"),
+    "tflite": lambda: model("basic-pitch", "basic_pitch/saved_models/icassp_2022/nmp.tflite"),
+    "torchscript": lambda: model("silero-vad", "silero_vad/data/silero_vad.jit"),
 }
 HEAD = 8192  # the bytes at either end hold what says where the others belong
 

@@ -45,9 +45,6 @@ def test_a_sharded_model_is_the_single_file(models):
     [
         ("formats/g2p_full_module.pt", "asks for the Python object 'torch.nn.modules.container.Sequential'"),
         ("formats/g2p_numpy_dict.pkl", "is a bare Python pickle"),
-        ("formats/g2p_bf16.gguf", "is a GGUF file, which this version does not read"),
-        ("formats/MTT_vgg.keras", "is a Keras archive (.keras), which this version does not read"),
-        ("musicnn/MTT_musicnn.h5", "is an HDF5 file (Keras .h5), which this version does not read"),
     ],
 )
 def test_what_is_not_read_is_told(models, name, expected):

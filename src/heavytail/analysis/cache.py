@@ -5,8 +5,8 @@ it is found again wherever the same numbers stand. The content of a tensor is kn
 that a file need not be read for it, the digest is kept under the file's stamp (its size and its times, or a server's
 tag), and read again when the stamp has changed.
 
-Each record is written beside its place and moved there at once, and begins with its checksum. So a process may be
-killed at any moment and several may share a folder.
+Each record is written under another name and moved to its place at once, and begins with its checksum. So a process may
+be killed at any moment and several may share a folder; what a killed one left half written is swept away later.
 """
 
 from __future__ import annotations
@@ -17,19 +17,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from secrets import token_hex
+from time import time
 from typing import Any
 
 import numpy as np
 
 from heavytail.analysis.records import decode, encode
-from heavytail.errors import RequestError
+from heavytail.errors import RequestError, visible
 from heavytail.weights.tensor import Array, Tensor
 
 __all__ = ["METHOD", "Cache", "digest_of", "hashed"]
 
 METHOD = 1
 """Counts the changes of what is measured of a matrix: results of another method are not taken."""
+
+_PIECE = 1 << 24  # bytes read at a time
+_PENDING = "."  # begins the name of a file that is being written
+_ABANDONED = 3600  # seconds after which nobody is writing it any more
 
 _logger = logging.getLogger(__name__)
 
@@ -53,9 +58,12 @@ class Cache:
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            NamedTemporaryFile(dir=folder).close()
-        except OSError as error:
-            raise RequestError(f"cache {folder}: {error.strerror or error}") from error
+            probe = _pending(folder)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except (OSError, ValueError) as error:
+            raise RequestError(f"cache {visible(folder)}: {getattr(error, 'strerror', '') or error}") from error
+        _sweep(folder)
         return cls(folder)
 
     def get(self, *key: object) -> Any:
@@ -65,28 +73,41 @@ class Cache:
             return decode(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             _logger.warning("the cached result %s cannot be used and is made anew: %s", path, error)
             return None
 
     def put(self, value: Any, *key: object) -> None:
         """Keep a value under a key; a disk that is full costs the cache, not the analysis."""
-        path, data = self._path(key), encode(value)
-        name = ""
+        path, pending, data = self._path(key), _pending(self.folder), encode(value)
         try:
+            pending.write_bytes(data)
             path.parent.mkdir(exist_ok=True)
-            with NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-                name = file.name
-                file.write(data)
-            Path(name).replace(path)
+            pending.replace(path)
         except OSError as error:
             _logger.warning("a result is not kept in the cache %s: %s", self.folder, error.strerror or error)
             with suppress(OSError):
-                Path(name).unlink()
+                pending.unlink()
 
     def _path(self, key: tuple[object, ...]) -> Path:
         name = blake2b(repr((METHOD, *key)).encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
         return self.folder / name[:2] / name[2:]
+
+
+def _pending(folder: Path) -> Path:
+    """Give a name for a file that is being written; unlike tempfile's, such a file is as readable as any of the user's.
+
+    A folder may be shared by several people.
+    """
+    return folder / (_PENDING + token_hex(8))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left half written."""
+    for path in folder.glob(f"{_PENDING}*"):
+        with suppress(OSError):
+            if time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
 
 
 def hashed(blocks: Iterator[Array], into: Any) -> Iterator[Array]:
@@ -99,8 +120,9 @@ def hashed(blocks: Iterator[Array], into: Any) -> Iterator[Array]:
 def digest_of(tensor: Tensor, array: Array | None = None) -> str:
     """Give the digest of a tensor's numbers, read from its file, or of the array that they are."""
     hash_ = blake2b(f"{tensor.dtype} {tensor.shape}".encode(), digest_size=20)
-    rows = max(1, (1 << 24) * tensor.shape[0] // max(tensor.nbytes, 1))
-    blocks = tensor.blocks(rows) if array is None else iter([array])
+    rows = max(1, _PIECE * tensor.shape[0] // max(tensor.nbytes, 1))
+    # An array is cut too, as one that is not contiguous is copied.
+    blocks = tensor.blocks(rows) if array is None else (array[i : i + rows] for i in range(0, len(array), rows))
     for _ in hashed(blocks, hash_):
         pass
     return hash_.hexdigest()

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 
 from heavytail.analysis.cache import Cache, digest_of
@@ -45,6 +46,8 @@ class Job:
         sizes: the files that the tensor needs, and their sizes.
         keep: whether results are kept, for which the digest of the tensor is needed.
         digest: of the tensor's numbers, where it is known already.
+        room: bytes that the job may take in all.
+        device: torch's name of where large matrices are computed; None for here.
         known: for each part what is known of it already.
         refused: why it is not done, if it is not.
     """
@@ -56,6 +59,8 @@ class Job:
     sizes: tuple[tuple[str, int], ...] = ()
     keep: bool = False
     digest: str = ""
+    device: str | None = None
+    room: float = inf
     known: tuple[Measured | None, ...] = ()
     refused: str = ""
 
@@ -182,11 +187,13 @@ def _measured(job: Job, part: Part, numbers: _Numbers, cache: Cache | None, dige
         measured = Measured(spectrum)
     elif numbers.single:
         blocks = numbers.matrix()
-        spectrum = known or spectrum_of_rows(blocks, part.N, part.M, job.plan.tensor.dtype)
+        spectrum = known or spectrum_of_rows(
+            blocks, part.N, part.M, job.plan.tensor.dtype, job.room - job.cost.held, job.device
+        )
         measured = _measure(spectrum, [blocks], job, part)
     else:
         stack = part.stack(numbers.block(part.block))
-        spectrum = known or _spectrum(stack, part, job.plan.tensor.dtype)
+        spectrum = known or _spectrum(stack, part, job)
         measured = _measure(spectrum, [] if part.operator else [_cut(matrix) for matrix in stack], job, part)
     if cache is not None:
         keep(cache, digest, part, job.wanted, measured)
@@ -198,10 +205,11 @@ def _measure(spectrum: Spectrum, matrices: list[Blocks], job: Job, part: Part) -
     return measure(spectrum, matrices, job.wanted, name=part.name, dtype=job.plan.tensor.dtype)
 
 
-def _spectrum(stack: Array, part: Part, dtype: str) -> Spectrum:
+def _spectrum(stack: Array, part: Part, job: Job) -> Spectrum:
+    dtype = job.plan.tensor.dtype
     if part.operator:
         return pool([operator_spectrum(kernel, dtype) for kernel in stack])
-    return spectrum_of_stack(stack, dtype)
+    return spectrum_of_stack(stack, dtype, device=job.device)
 
 
 def _cut(matrix: Array) -> Blocks:

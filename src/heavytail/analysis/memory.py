@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from math import inf
@@ -11,8 +12,8 @@ from heavytail.errors import RequestError
 
 __all__ = ["available", "budget", "resident", "size_of", "written"]
 
-_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+_UNITS = ("", "k", "m", "g", "t")
+_SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*(?:([kmgt])(i?))?b?\s*", re.IGNORECASE | re.ASCII)
 _SPARE = 64 << 20  # what Python itself takes more while it works
 _SHARE = 0.8  # of the memory that is free is taken where no limit is given
 _USUAL = 250 << 20  # what a process takes with all libraries loaded, where the system does not tell
@@ -28,12 +29,12 @@ def size_of(value: int | str) -> int:
         >>> size_of("1.5GB"), size_of("2 GiB"), size_of(1000)
         (1500000000, 2147483648, 1000)
     """
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if found:
-        number, unit, binary = found.groups()
-        return int(float(number) * (1024 if binary else 1000) ** _UNITS[unit.lower()])
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
+    size = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if isinstance(value, str) and (found := _SIZE.fullmatch(value)):
+        number, unit, binary = found.groups("")
+        size = round(float(number) * (1024 if binary else 1000) ** _UNITS.index(unit.lower()))
+    if size > 0:
+        return size
     raise RequestError(f"memory limit is {value!r}; it must be a size such as '3GB'")
 
 
@@ -44,16 +45,17 @@ def written(size: float) -> str:
         >>> written(3_100_000_000), written(20_000_000)
         ('3.1 GB', '20 MB')
     """
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if size >= unit:
-            return f"{size / unit:.3g} {name}"
-    return f"{size / 1e3:.0f} kB"
+    for name in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.3g} {name}" if name != "kB" else f"{size:.0f} kB"
+    return f"{size / 1000:.3g} TB"
 
 
 def resident() -> int:
     """Give the bytes of memory that this process holds now."""
     with suppress(OSError, ValueError, IndexError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return _USUAL
 
 

@@ -20,6 +20,7 @@ from heavytail.analysis.selection import selection
 from heavytail.diagnosis.layer import Wanted
 from heavytail.errors import RequestError
 from heavytail.report.model_report import ModelReport, summarise
+from heavytail.spectra.device import check_device
 from heavytail.tails.bootstrap import MIN_COUNT
 from heavytail.weights.folder import natural
 from heavytail.weights.formats.files import LocalFile
@@ -62,6 +63,7 @@ def analyze(
     executor: Executor | None = None,
     cache: str | PathLike[str] | None = None,
     memory_limit: int | str | None = None,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> ModelReport:
     """Analyse every weight matrix of a model.
@@ -86,6 +88,7 @@ def analyze(
             new fit of the same weights reads none of them. It is made if it is not there.
         memory_limit: bytes that this process may take in all, as a number or a text such as "3GB"; matrices are read
             in parts where that saves memory, and one that still does not fit is a failed row that says what it needs.
+        device: torch's name of where large matrices are computed, such as "cuda"; the numbers agree to rounding.
         progress: called as progress(tensor name, work done, work in all) when a tensor is finished.
 
     Returns:
@@ -112,11 +115,13 @@ def analyze(
     kept = None if cache is None else Cache.at(Path(cache))
     planned = estimate(source, layers, conv, convention, nulls, vectors, bootstrap, memory_limit)
     threads = threads_of(jobs)
+    if device is not None:
+        check_device(device)
     wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, bootstrap, seed, kept is not None)
     left = budget(memory_limit)
     common = Job(planned.plans[0], planned.costs[0], wanted, __version__, _sizes(planned.source), kept is not None)
     todo = [
-        replace(common, plan=p, cost=c, refused=_refusal(c, left))
+        replace(common, plan=p, cost=c, room=left, device=device, refused=_refusal(c, left))
         for p, c in zip(planned.plans, planned.costs, strict=True)
     ]
     total = sum(c.work for c in planned.costs)
@@ -215,11 +220,20 @@ def _sizes(source: Source) -> tuple[tuple[str, int], ...]:
 
 def _stamps(planned: Estimate) -> list[str]:
     """Tell for each tensor, without reading it, what changes when its file does; nothing for a model in memory."""
-    source = planned.source
-    stamps = [file.stamp for file in source.opened]
-    if not stamps or not all(stamps):
+    stamps = {str(file): file.stamp for file in planned.source.opened}
+    if not stamps or not all(stamps.values()):
         return [""] * len(planned.plans)
-    return [repr((stamps, p.tensor.name, p.tensor.dtype, p.tensor.shape)) for p in planned.plans]
+    # A tensor may stand in a file that another one names: ONNX's external data, the parts of a split model.
+    for origin in {p.tensor.origin for p in planned.plans} - set(stamps):
+        path = Path(origin)
+        stamps[origin] = LocalFile(path).stamp if path.is_file() else ""
+    opened = [stamps[str(file)] for file in planned.source.opened]
+    return [
+        repr((opened, stamps[p.tensor.origin], p.tensor.name, p.tensor.dtype, p.tensor.shape))
+        if stamps[p.tensor.origin]
+        else ""
+        for p in planned.plans
+    ]
 
 
 def _refusal(needed: Cost, left: float) -> str:

@@ -19,6 +19,7 @@ from concurrent.futures import (
 )
 from dataclasses import replace
 from math import inf
+from pickle import PicklingError
 
 from heavytail.analysis.cache import Cache
 from heavytail.analysis.jobs import Done, Job, OutdatedWorkerError, failed, keep, recall, run, run_elsewhere
@@ -31,6 +32,13 @@ __all__ = ["run_all"]
 _TINY = 5e8  # jobs of less work go one after another: handing them to threads or workers costs more than it gains
 _BATCH = 2e10  # work of a batch of them
 _ATTEMPTS = 3  # that a worker, or another one after it, is given for a job
+_HERE = (BrokenExecutor, PicklingError, AttributeError, TypeError)  # it is gone, or the task cannot be handed over
+    BrokenExecutor,
+    PicklingError,
+    AttributeError,
+    TypeError,
+)  # an executor is gone, or nothing can be handed to it
+_UNFIT = (OutdatedWorkerError, ImportError)  # a worker that lacks the library, or has another one
 
 Task = list[int]
 Finished = Callable[[int, Done], None]
@@ -53,7 +61,7 @@ def run_all(
         memory: bytes that the jobs may take together in this process; one that needs more runs alone.
         cache: where results are looked up and kept.
         stamps: for each job what tells, without reading it, that its tensor is unchanged; empty where nothing does.
-        executor: where jobs run instead.
+        executor: where jobs run instead; those that it does not do, as it broke or they cannot be pickled, run here.
         progress: called with each finished job.
 
     Raises:
@@ -72,9 +80,10 @@ def run_all(
 
     tasks = _tasks(jobs)
     if executor is None:
-        _run_here(jobs, tasks, threads, memory, cache, finished)
+        tasks = _run_giants(jobs, tasks, threads, cache, finished)
     else:
-        _run_there(jobs, tasks, executor, cache, finished)
+        tasks = _run_there(jobs, tasks, executor, cache, finished)
+    _run_here(jobs, tasks, threads, memory, cache, finished)
     return [done for done in results if done is not None]
 
 
@@ -102,34 +111,41 @@ def _tasks(jobs: Sequence[Job]) -> list[Task]:
     return tasks
 
 
-def _run_here(
-    jobs: Sequence[Job], tasks: list[Task], threads: int, memory: float, cache: Cache | None, finished: Finished
-) -> None:
+def _run_giants(
+    jobs: Sequence[Job], tasks: list[Task], threads: int, cache: Cache | None, finished: Finished
+) -> list[Task]:
+    """Run the jobs that have all threads, and give the tasks that are left."""
+    import scipy.linalg.lapack  # noqa: F401  # what loads a BLAS of its own must be there before a limit is set
     from threadpoolctl import threadpool_limits
 
-    def work(task: Task) -> list[tuple[int, Done]]:
-        return [(i, run(jobs[i], cache)) for i in task]
-
-    import scipy.linalg.lapack  # noqa: F401  # what loads a BLAS of its own must be there before a limit is set
-
     share = sum(job.cost.work for job in jobs) / threads
-    for task in [t for t in tasks if threads > 1 and _is_giant(jobs[t[0]], share)]:
+    giants = [task for task in tasks if threads > 1 and _is_giant(jobs[task[0]], share)]
+    for (i,) in giants:
         with threadpool_limits(threads, user_api="blas"):
-            finished(*work(task)[0])
-        tasks.remove(task)
-    with one_blas_thread():
-        if threads == 1:
-            for task in tasks:
-                for i, done in work(task):
-                    finished(i, done)
-            return
-        for results in _admitted(work, tasks, threads, lambda task: max(jobs[i].cost.memory for i in task), memory):
-            for i, done in results:
-                finished(i, done)
+            finished(i, run(jobs[i], cache))
+    return [task for task in tasks if task not in giants]
 
 
 def _is_giant(job: Job, share: float) -> bool:
     return job.cost.work > share and any(part.M >= LARGE for part in job.plan.parts)
+
+
+def _run_here(
+    jobs: Sequence[Job], tasks: list[Task], threads: int, memory: float, cache: Cache | None, finished: Finished
+) -> None:
+    """Run tasks in threads of this process, as many at once as there is memory for."""
+
+    def work(task: Task) -> list[tuple[int, Done]]:
+        return [(i, run(jobs[i], cache)) for i in task]
+
+    def needs(task: Task) -> int:
+        return max(jobs[i].cost.memory for i in task)
+
+    with one_blas_thread():
+        together = _admitted(work, tasks, threads, needs, memory) if threads > 1 else map(work, tasks)
+        for results in together:
+            for i, done in results:
+                finished(i, done)
 
 
 def _admitted(
@@ -161,14 +177,15 @@ def _admitted(
 
 def _run_there(
     jobs: Sequence[Job], tasks: list[Task], executor: Executor, cache: Cache | None, finished: Finished
-) -> None:
-    """Run tasks in an executor; what is left of one that broke runs here."""
-    left: Task = []
+) -> list[Task]:
+    """Run tasks in an executor, and give those that it did not do."""
+    left = []
     for task, outcome in _outcomes(jobs, tasks, executor):
-        if isinstance(outcome, OutdatedWorkerError):
-            raise RequestError(str(outcome)) from outcome
-        if isinstance(outcome, BrokenExecutor):
-            left += task
+        if isinstance(outcome, _UNFIT):
+            text = outcome if isinstance(outcome, OutdatedWorkerError) else f"a worker cannot run heavytail: {outcome}"
+            raise RequestError(str(text)) from outcome
+        if isinstance(outcome, _HERE):
+            left.append(task)
         elif isinstance(outcome, BaseException):
             for i in task:
                 finished(i, Done([failed(part, jobs[i].plan.tensor, outcome) for part in jobs[i].plan.parts]))
@@ -176,9 +193,7 @@ def _run_there(
             for i, done in zip(task, outcome, strict=True):
                 _keep_all(cache, jobs[i], done)
                 finished(i, done)
-    with one_blas_thread():
-        for i in left:
-            finished(i, run(jobs[i], cache))
+    return left
 
 
 def _outcomes(
@@ -194,7 +209,7 @@ def _outcomes(
                 attempts[task[0]] += 1
                 try:
                     running[executor.submit(run_elsewhere, [jobs[i] for i in task])] = task
-                except RuntimeError as failure:  # it was shut down, or its workers died
+                except Exception as failure:  # it was shut down, its workers died, or the task cannot be pickled
                     yield task, BrokenExecutor(str(failure))
             waiting = []
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -202,7 +217,7 @@ def _outcomes(
                 error = _error(future)
                 if error is None:
                     yield task, future.result()
-                elif attempts[task[0]] < _ATTEMPTS and not isinstance(error, BrokenExecutor | OutdatedWorkerError):
+                elif attempts[task[0]] < _ATTEMPTS and not isinstance(error, _HERE + _UNFIT):
                     waiting.append(task)
                 else:
                     yield task, error

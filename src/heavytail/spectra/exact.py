@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.errors import MatrixError
+from heavytail.spectra.device import eigenvalues_of_rows
 from heavytail.spectra.lapack import add_gram, symmetric_eigenvalues
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.tensor import Array, numpy_dtype
@@ -42,6 +43,7 @@ __all__ = [
 BLOCK = 512  # most rows in one step of the Gram matrix
 LARGE = 1024  # from this M on LAPACK works in place, one matrix at a time
 _EPS = 2.0**-52
+_SVD = 6  # matrices of M x M that their singular values take: two triangles, copies of both, and workspace
 _LEAST = 1e-250  # sums of squares below it may have lost digits to underflow
 
 Matrix = NDArray[np.float64]
@@ -69,7 +71,9 @@ def unit_roundoff(dtype: str) -> float:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def spectrum_of_rows(rows: Callable[[int], Iterable[Array]], N: int, M: int, dtype: str) -> Spectrum:
+def spectrum_of_rows(
+    rows: Callable[[int], Iterable[Array]], N: int, M: int, dtype: str, room: float = inf, device: str | None = None
+) -> Spectrum:
     """Compute the spectrum of one N x M matrix that is read in blocks of rows and never held as a whole.
 
     Args:
@@ -78,34 +82,36 @@ def spectrum_of_rows(rows: Callable[[int], Iterable[Array]], N: int, M: int, dty
         N: number of rows, at least M.
         M: number of columns.
         dtype: name of the stored type, which sets the numerical rank.
+        room: bytes that singular values may take where the rank needs them; without it the rank is a lower bound, and
+            `Spectrum.floor` the higher for it.
+        device: torch's name of where to compute; None for here.
 
     Raises:
         MatrixError: if an entry is not finite, or its square overflows or vanishes.
     """
     step = block_rows(M)
-    if M < LARGE:
-        G = np.zeros((M, M))
-        for block in rows(step):
-            W = block.astype(np.float64)
-            G += W.T @ W
+    if device is not None:
+        evals, trace = eigenvalues_of_rows(rows(step), M, device)
     else:
-        G = _large_gram(rows(step), M)
-    trace = float(G.trace())
+        G = _gram(rows(step), M) if M < LARGE else _large_gram(rows(step), M)
+        trace = float(G.trace())
+        evals = _eigenvalues(G) if isfinite(trace) else G.diagonal()
+        del G
     if not _LEAST < trace < inf and (problem := unusable(rows(step))):
         raise MatrixError(problem)
-    evals = _eigenvalues(G)[None]
-
-    return _judge(evals, N, min(step, N), dtype, lambda _: _triangle(rows(max(M, step)))[None])
+    svd = (lambda _: _triangle(rows(max(M, step)))[None]) if room >= 8 * M * M * _SVD else None
+    return _judge(evals[None], N, min(step, N), dtype, svd)
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def spectrum_of_stack(stack: Array, dtype: str, norm: float = 0.0) -> Spectrum:
+def spectrum_of_stack(stack: Array, dtype: str, norm: float = 0.0, device: str | None = None) -> Spectrum:
     """Compute the pooled spectrum of a stack of matrices of one shape.
 
     Args:
         stack: (k, a, b) array of any real type, or complex128; it may be a view with any strides.
         dtype: name of the stored type, which sets the numerical rank.
         norm: Frobenius norm that the rounding of the entries is relative to, where it exceeds that of a matrix itself.
+        device: torch's name of where large matrices are computed; None for here.
 
     Raises:
         MatrixError: if an entry is not finite, or its square overflows or vanishes.
@@ -121,9 +127,10 @@ def spectrum_of_stack(stack: Array, dtype: str, norm: float = 0.0) -> Spectrum:
     if stack.dtype != np.complex128:
         if k == 1 and (M >= LARGE or N > 4 * BLOCK):
             matrix = stack[0]
-            return spectrum_of_rows(lambda r: (matrix[i : i + r] for i in range(0, N, r)), N, M, dtype)
+            rows = lambda r: (matrix[i : i + r] for i in range(0, N, r))  # noqa: E731
+            return spectrum_of_rows(rows, N, M, dtype, device=device)
         if M >= LARGE:
-            return pool([spectrum_of_stack(matrix[None], dtype) for matrix in stack])
+            return pool([spectrum_of_stack(matrix[None], dtype, device=device) for matrix in stack])
         stack = stack.astype(np.float64)
     G = stack.conj().swapaxes(1, 2) @ stack if stack.dtype == np.complex128 else stack.swapaxes(1, 2) @ stack
     trace = G.trace(axis1=1, axis2=2).real
@@ -147,6 +154,14 @@ def pool(spectra: list[Spectrum]) -> Spectrum:
         error=max(s.error for s in spectra),
         method=spectra[0].method if len({s.method for s in spectra}) == 1 else "svd",
     )
+
+
+def _gram(blocks: Iterable[Array], M: int) -> Matrix:
+    G = np.zeros((M, M))
+    for block in blocks:
+        W = block.astype(np.float64)
+        G += W.T @ W
+    return G
 
 
 def _large_gram(blocks: Iterable[Array], M: int) -> Matrix:
@@ -176,9 +191,17 @@ def _eigenvalues(G: Matrix) -> Matrix:
 
 
 def _judge(
-    evals: Matrix, N: int, block: int, dtype: str, matrices: Callable[[NDArray[np.bool_]], Array], norm: float = 0.0
+    evals: Matrix,
+    N: int,
+    block: int,
+    dtype: str,
+    matrices: Callable[[NDArray[np.bool_]], Array] | None,
+    norm: float = 0.0,
 ) -> Spectrum:
-    """Make a Spectrum of (k, M) eigenvalues; where their error leaves the rank open, of singular values."""
+    """Make a Spectrum of (k, M) eigenvalues; where their error leaves the rank open, of singular values.
+
+    Without the matrices an open rank is counted from below.
+    """
     M = evals.shape[1]
     np.maximum(evals, 0, out=evals)
     unit = unit_roundoff(dtype)
@@ -187,7 +210,9 @@ def _judge(
     tolerance = _tolerance(evals, N, unit, norm)
     open_ = (np.abs(evals - tolerance[:, None] ** 2) <= error[:, None]).any(axis=1) & (evals[:, -1] > 0)
     s = np.sqrt(evals)
-    if open_.any():
+    if open_.any() and matrices is None:
+        tolerance, open_ = np.sqrt(tolerance**2 + error), np.zeros_like(open_)
+    if matrices is not None and open_.any():
         s[open_] = np.linalg.svd(matrices(open_), compute_uv=False)[:, ::-1]
         evals = np.where(open_[:, None], s * s, evals)
         error = np.where(open_, svd_error(evals, N), error)

@@ -18,7 +18,12 @@ __all__ = ["Choice", "choose", "natural", "pick_indexed", "read_index"]
 
 _MOST_INDEX = 1 << 28
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<part>\d+)-of-(?P<of>\d+)(?P<end>\.\w+)")
-_LOOKED_FOR = "safetensors, pytorch_model*.bin, adapter_model.bin, or one .pt .pth .bin .ckpt .npz"
+_LOOKED_FOR = (
+    "safetensors, pytorch_model*.bin, adapter_model.bin, "
+    "or one .pt .pth .bin .ckpt .gguf .onnx .keras .h5 .tflite .npz"
+)
+    "safetensors, pytorch_model*.bin, adapter_model.bin, or one .pt .pth .bin .ckpt .gguf .onnx .keras .h5 .tflite .npz"
+)
 
 # What is looked for, in order; the first pattern that matches wins.
 _SAFE = (
@@ -33,7 +38,7 @@ _SAFE = (
 _TORCH = ("pytorch_model.bin.index.json", "pytorch_model*.bin", "adapter_model.bin")
 # What trainers write beside a model.
 _TRAINING = ("optimizer.", "scheduler.", "rng_state", "training_args.")
-_SINGLE = (".pt", ".pth", ".bin", ".ckpt", ".npz")
+_SINGLE = (".pt", ".pth", ".bin", ".ckpt", ".gguf", ".onnx", ".keras", ".h5", ".tflite", ".npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +108,17 @@ def _first_match(folder: Folder, names: Sequence[str], patterns: Sequence[str]) 
 
 def _only(folder: Folder, names: Sequence[str]) -> File:
     found = [folder.file(name) for name in names if name.endswith(_SINGLE) and not name.startswith(_TRAINING)]
-    if len(found) == 1:
+    if len(found) == 1 or (found and _one_split([file.name for file in found])):
         return found[0]
     if found:
         raise SourceError(folder, f"holds {len(found)} files that may be the model; name one: {_listed(found)}")
     raise SourceError(folder, f"holds no weights; looked for {_LOOKED_FOR}")
+
+
+def _one_split(names: Sequence[str]) -> bool:
+    """Whether these are the parts of one GGUF model, of which the first stands for all."""
+    parts = [_SHARD.fullmatch(name) for name in names]
+    return len({(p["stem"], p["of"], p["end"]) if p else None for p in parts}) == 1 and names[0].endswith(".gguf")
 
 
 def _listed(files: Sequence[File]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,12 @@ from heavytail.errors import SourceError
 from heavytail.weights.formats.faults import quoted
 from heavytail.weights.formats.files import File
 from heavytail.weights.formats.memory import array_tensor
-from heavytail.weights.formats.ranges import Region, Strided, shape_problem, stored, unreadable
+from heavytail.weights.formats.ranges import Plain, Region, Strided, shape_problem, stored, unreadable
 from heavytail.weights.formats.refs import ArrayRef, StorageRef, TensorRef, itemsize
 from heavytail.weights.formats.wrappers import find_weights
 from heavytail.weights.tensor import Tensor, numpy_dtype
 
-__all__ = ["describe"]
+__all__ = ["describe", "is_described", "located"]
 
 
 def describe(
@@ -36,14 +38,27 @@ def describe(
     Raises:
         SourceError: a description does not fit the file.
     """
-    found = find_weights(root, lambda node: isinstance(node, TensorRef | ArrayRef))
-    tensors = []
-    for name, ref in found.items:
-        if isinstance(ref, ArrayRef):
-            tensors.append(_array(file, name, ref))
-        else:
-            tensors.append(_tensor(file, name, ref, region, swap))
-    return tuple(tensors), found.notes
+    found = find_weights(root, is_described)
+    return located(file, found.items, region, swap), found.notes
+
+
+def is_described(node: object) -> bool:
+    """Say whether an unpickled object describes a tensor or an array."""
+    return isinstance(node, TensorRef | ArrayRef)
+
+
+def located(
+    file: File, items: Iterable[tuple[str, Any]], region: Callable[[StorageRef], Region | None], swap: bool
+) -> tuple[Tensor, ...]:
+    """Say where the numbers of named descriptions stand; the arguments are those of `describe`.
+
+    Raises:
+        SourceError: a description does not fit the file.
+    """
+    return tuple(
+        _array(file, name, ref) if isinstance(ref, ArrayRef) else _tensor(file, name, ref, region, swap)
+        for name, ref in items
+    )
 
 
 def _tensor(file: File, name: str, ref: TensorRef, region: Callable[[StorageRef], Region | None], swap: bool) -> Tensor:
@@ -60,7 +75,13 @@ def _tensor(file: File, name: str, ref: TensorRef, region: Callable[[StorageRef]
     first = run.first * itemsize(run.dtype)
     place = Strided(ref.shape, ref.stride, place.offset + first, swap)
     storage = (str(file), run.key, place.offset, ref.shape, ref.stride, ref.dtype)
-    return stored(name, ref.dtype, held, place, file, storage)
+    return stored(name, ref.dtype, _checkable(held, place, itemsize(ref.dtype)), place, file, storage)
+
+
+def _checkable(held: Region, place: Strided, size: int) -> Region:
+    """Keep the checksum of a storage for a tensor that is all of it: a view would read more than it needs."""
+    whole = place.span == prod(place.shape) and place.span * size == held.size
+    return held if whole or not isinstance(held, Plain) else replace(held, crc=None)
 
 
 def _array(file: File, name: str, ref: ArrayRef) -> Tensor:

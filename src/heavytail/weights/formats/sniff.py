@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from heavytail.weights.formats import npz, torch_legacy
@@ -21,6 +22,15 @@ _ARCHIVES = (
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (257, b"ustar", "a tar archive"),
 )
+# Members that only archives of programs have; their reader says which of them it does not read.
+_PROGRAMS = (
+    {"constants.pkl"},
+    {"archive_format", "archive_version"},
+    {".data/extern_modules"},
+)
+_OLD_PROGRAM = "serialized_exported_program.json"
+# A pickle begins with its protocol; those before the second have none, and begin with a list, a dict or a global.
+_PICKLE = re.compile(rb"\x80[\2-\5]|\([dl]p\d+\n|[\]}]q\0|c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n(p\d+\n|q[\0-\x1f]|[()])")
 _TEXTS = (
     (b"<!doctype html", "an HTML page"),
     (b"<html", "an HTML page"),
@@ -58,11 +68,13 @@ def zip_kind(names: Iterable[str]) -> str | None:
     """Name the container that a zip archive with these members is.
 
     Returns:
-        "torch zip", "torchscript", "npz", "keras", or None.
+        "torch zip", "torchscript" (or a relative of it), "npz", "keras", or None.
     """
     names = list(names)
     inner = {name.partition("/")[2] for name in names}
-    if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
+    if any(members <= inner for members in _PROGRAMS) or any(name.startswith("code/") for name in inner):
+        return "torchscript"
+    if _OLD_PROGRAM in names:
         return "torchscript"
     if "data.pkl" in inner:
         return "torch zip"
@@ -89,7 +101,7 @@ def _known(head: bytes) -> str | None:
         for offset, magic, what in places:
             if head[offset : offset + len(magic)] == magic:
                 return f"is {what}{ending}"
-    if head[0] == 0x80 and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+    if _PICKLE.match(head):
         return (
             "is a bare Python pickle, which can run code and is not read; "
             "save the arrays as .npz (numpy.savez) or as safetensors"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from heavytail.weights.formats.faults import one_line, quoted
 
-__all__ = ["Found", "find_weights"]
+__all__ = ["Found", "children", "find_weights", "numbered"]
 
 _WRAPPERS = frozenset(
     [
@@ -68,16 +68,31 @@ def find_weights(root: object, is_tensor: Callable[[object], bool]) -> Found:
         is_tensor: says what counts as a tensor.
     """
     search = _Search(is_tensor)
+    items = search.walk(root, ())
+    return numbered(items, search.notes)
+
+
+def numbered(items: Iterable[tuple[str, Any]], notes: Iterable[str] = ()) -> Found:
+    """Make the names of tensors unique: the second `w` becomes `w#2`, and a note says so.
+
+    Args:
+        items: name and tensor, in order.
+        notes: sentences about what was left out or renamed before.
+    """
     seen: dict[str, int] = {}
-    items = []
-    for name, tensor in search.walk(root, ()):
-        count = seen[name] = seen.get(name, 0) + 1
-        items.append((name if count == 1 else f"{name}#{count}", tensor))
-    repeated = [name for name, count in seen.items() if count > 1]
-    notes = list(search.notes)
-    if repeated:
-        notes.append(f"{len(repeated)} names stand more than once and were numbered, for example {quoted(repeated[0])}")
-    return Found(tuple(items), tuple(notes))
+    named: dict[str, Any] = {}
+    for name, tensor in items:
+        unique = name
+        while unique in named:
+            seen[name] = seen.get(name, 1) + 1
+            unique = f"{name}#{seen[name]}"
+        named[unique] = tensor
+    notes = list(notes)
+    if seen:
+        notes.append(
+            f"{len(seen)} names stand more than once and were numbered, for example {quoted(next(iter(seen)))}"
+        )
+    return Found(tuple(named.items()), tuple(notes))
 
 
 class _Search:
@@ -108,7 +123,7 @@ class _Search:
         direct: Items = []
         nested: list[tuple[str, Items]] = []
         direct_first = False
-        for key, child in _children(node):
+        for key, child in children(node):
             if self.is_tensor(child):
                 direct.append((key, child))
                 direct_first = direct_first or not nested
@@ -148,8 +163,8 @@ def _prefixed(nested: list[tuple[str, Items]]) -> Items:
     return [(f"{key}.{name}", tensor) for key, found in nested for name, tensor in found]
 
 
-def _children(node: object) -> Iterator[tuple[str, Any]]:
-    """Name the children of a container."""
+def children(node: object) -> Iterator[tuple[str, Any]]:
+    """Name what a mapping, a list or a tuple holds; anything else holds nothing."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             yield _text(key), value
@@ -183,7 +198,7 @@ def _tensors(root: object, is_tensor: Callable[[object], bool]) -> Iterator[obje
             yield node
         elif isinstance(node, _CONTAINERS) and id(node) not in seen:
             seen.add(id(node))
-            stack.extend(child for _, child in _children(node))
+            stack.extend(child for _, child in children(node))
 
 
 def _without_noise(items: Items) -> Items:

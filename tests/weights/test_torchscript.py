@@ -1,0 +1,613 @@
+"""TorchScript archives, against torch.jit.load: the same names, the same bytes, and no code of the archive run."""
+
+import pickle
+import pickletools
+import random
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from models import model
+from torch import nn
+from weights.attacks import ATTACKS, BOMBS, FORBIDDEN, TENSOR, call, named, text, whole
+from weights.cases import DTYPES, bytes_of, check_equal, opened, sample
+
+from heavytail.errors import SourceError
+from heavytail.weights.source import open_source
+from heavytail.weights.tensor import Hint
+
+WAYS = pytest.mark.parametrize("way", ["script", "trace"])
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = nn.Linear(4, 4)  # by its name a wrapper of a checkpoint
+        self.optimizer = nn.Linear(4, 4, bias=False)
+
+    def forward(self, x):
+        return self.optimizer(self.model(x))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.module = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), Block6())
+        self.conv = nn.Conv2d(4, 8, 3, groups=2, stride=(2, 1))
+        self.up = nn.ConvTranspose1d(4, 6, 2, groups=2)
+        self.lstm = nn.LSTM(6, 5, num_layers=2, bidirectional=True)
+        self.table = nn.Embedding(7, 3)
+        self.pair = nn.Bilinear(2, 3, 4)
+        self.norm = nn.BatchNorm1d(6)
+        self.again = self.module[0]
+        self.tied = nn.Linear(4, 6)
+        self.tied.weight = self.again.weight
+        self.turned = nn.Parameter(torch.arange(12.0).reshape(3, 4).t())
+        self.part = nn.Parameter(torch.arange(40.0).reshape(5, 8)[1:4, 2:7])
+        self.register_buffer("steps", torch.arange(3))
+        self.register_buffer("passing", torch.ones(2), persistent=False)
+        self.several = nn.ParameterList([nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.zeros(1))])
+
+    def forward(self, x):
+        y = self.norm(self.module(x))
+        return self.lstm(y)[0].sum() + self.turned.sum() + self.part.sum() + self.again(x).sum() + self.tied(x).sum()
+
+
+class Block6(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = Block()
+        self.into, self.out = nn.Linear(6, 4), nn.Linear(4, 6)
+
+    def forward(self, x):
+        return self.out(self.block(self.into(x)))
+
+
+class Extras(nn.Module):
+    """Tensors that are neither parameters nor buffers, in all the containers that TorchScript knows."""
+
+    numbers: list[int]
+    byname: dict[str, torch.Tensor]
+    both: tuple[torch.Tensor, int]
+
+    def __init__(self):
+        super().__init__()
+        self.lone = torch.arange(6.0).reshape(2, 3)
+        self.listed = [torch.ones(2), torch.zeros(3, 1)]
+        self.byname = {"a": torch.full((2, 2), 2.0), "b": torch.ones(1)}
+        self.both = (torch.full((1, 2), 7.0), 3)
+        self.numbers, self.flags, self.reals = [1, 2], [True, False], [0.5]
+        self.word, self.none = "x", None
+
+    def forward(self, x):
+        return (
+            x + self.lone.sum() + self.listed[0].sum() + self.byname["a"].sum() + self.both[0].sum() + self.numbers[0]
+        )
+
+
+def made(way, net, path, x=None):
+    """Save a module in one of the ways; give the path."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.jit.script(net) if way == "script" else torch.jit.trace(net, x)
+        program.save(str(path))
+    return path
+
+
+def loaded(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.load(path)
+
+
+def check_state(source, state):
+    """Every tensor of the state dict is there, by its name, with its bytes."""
+    tensors = {t.name: t for t in source.tensors}
+    assert len(tensors) == len(source.tensors)
+    assert set(state) <= set(tensors)
+    for name, value in state.items():
+        check_equal(tensors[name], value)
+    return tensors
+
+
+def edited(path, out, edits, **options):
+    """Copy an archive; `edits` maps the end of a member's name to its new bytes, None to leave it out."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w", **options) as new:
+        for name in old.namelist():
+            data = edits.get(name.partition("/")[2], old.read(name))
+            if data is not None:
+                new.writestr(name, data)
+    return out
+
+
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory):
+    return made("script", Net().eval(), tmp_path_factory.mktemp("jit") / "net.pt")
+
+
+@WAYS
+def test_names_and_bytes_are_those_of_the_loaded_module(way, tmp_path):
+    path = made(way, Net().eval(), tmp_path / "net.pt", torch.ones(2, 4))
+    source = open_source(path)
+    assert source.format == "torchscript"
+    check_state(source, loaded(path).state_dict())
+
+
+def test_the_order_of_a_module_is_kept(scripted):
+    names = [t.name for t in open_source(scripted).tensors]
+    kept = [name for name in loaded(scripted).state_dict()]
+    assert [name for name in names if name in kept] == kept
+
+
+@WAYS
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_comes_back_byte_for_byte(way, dtype, tmp_path):
+    class Holder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("a", sample(dtype, (5, 4)))
+            self.register_buffer("b", sample(dtype, (3, 2, 2), 1).permute(2, 0, 1))
+            self.register_buffer("empty", sample(dtype, (0, 3)))
+            self.register_buffer("scalar", sample(dtype, ()))
+
+        def forward(self, x):
+            return x
+
+    path = made(way, Holder(), tmp_path / "m.pt", torch.ones(1))
+    check_state(open_source(path), loaded(path).state_dict())
+
+
+def test_a_shared_module_and_a_shared_parameter_have_all_their_names_and_one_storage(scripted):
+    tensors = {t.name: t for t in open_source(scripted).tensors}
+    first, again, tied = (tensors[f"{name}.weight"].storage for name in ("module.0", "again", "tied"))
+    assert first == again == tied is not None
+    others = [t.storage for t in tensors.values() if t.size and not t.name.startswith(("again", "tied", "lstm._flat"))]
+    assert len(set(others)) == len(others)
+
+
+def test_tensors_that_are_neither_parameters_nor_buffers_are_there(tmp_path):
+    net = Extras()
+    tensors = {t.name: t for t in open_source(made("script", net, tmp_path / "m.pt")).tensors}
+    expected = {"lone": net.lone, "listed.0": net.listed[0], "listed.1": net.listed[1], "both.0": net.both[0]}
+    expected |= {f"byname.{key}": value for key, value in net.byname.items()}
+    assert set(tensors) == set(expected)
+    for name, value in expected.items():
+        check_equal(tensors[name], value)
+
+
+def test_the_weights_of_a_frozen_module_are_its_constants(tmp_path):
+    net = nn.Sequential(nn.Linear(4, 6), nn.Conv1d(3, 6, 5), nn.Linear(6, 2, bias=False)).eval()
+
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            return self.net[0](x).sum() + self.net[1](x.reshape(1, 3, -1)).sum() + self.net[2](x[0, :6]).sum()
+
+    path = tmp_path / "m.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.freeze(torch.jit.script(Both().eval())).save(str(path))
+    tensors = {t.name: t for t in open_source(path).tensors}
+    constants = loaded(path).code_with_constants[1].const_mapping
+    assert set(tensors) == {f"constants.{name}" for name in constants}
+    for name, value in constants.items():
+        check_equal(tensors[f"constants.{name}"], value)
+    held = sorted(bytes_of(value) for value in net.state_dict().values())
+    assert [b for b in sorted(t.read().tobytes() for t in tensors.values()) if b in held] == held
+
+
+def test_constants_and_attributes_of_equal_number_are_no_tied_tensors(tmp_path):
+    class Adds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(2, 2))
+            self.c = torch.full((2, 2), 3.0)
+
+        def forward(self, x):
+            return x @ self.w + self.c
+
+    w, c = open_source(made("trace", Adds(), tmp_path / "m.pt", torch.ones(2, 2))).tensors
+    assert (w.name, c.name) == ("w", "constants.c0")
+    assert w.storage != c.storage
+    assert c.read().tolist() == [[3, 3], [3, 3]]
+
+
+def test_what_a_scripted_class_tells_of_its_weight_is_passed_on(scripted):
+    hints = {t.name: t.hint for t in open_source(scripted).tensors if t.hint}
+    net = Net()
+    assert hints["conv.weight"] == Hint("conv2d", net.conv.groups, net.conv.transposed, net.conv.stride)
+    assert hints["up.weight"] == Hint("conv1d", net.up.groups, net.up.transposed, net.up.stride)
+    assert hints["table.weight"] == Hint("embedding")
+    assert hints["pair.weight"] == Hint("bilinear")
+    assert hints["module.2.block.model.weight"] == hints["tied.weight"] == Hint("linear")
+    assert hints["lstm.weight_hh_l1_reverse"] == Hint("lstm")
+    assert not {"conv.bias", "turned", "norm.weight", "lstm.bias_ih_l0"} & set(hints)
+
+
+def test_a_traced_convolution_does_not_tell_its_groups_and_nothing_is_guessed(tmp_path):
+    net = nn.Sequential(nn.ConvTranspose2d(4, 6, 3, groups=2))
+    (weight, _) = open_source(made("trace", net, tmp_path / "m.pt", torch.ones(1, 4, 5, 5))).tensors
+    assert weight.hint is None
+
+
+def test_hints_are_those_of_the_live_module(scripted):
+    net = Net().eval()
+    live = {t.name: t.hint for t in open_source(net).tensors}
+    for tensor in open_source(scripted).tensors:
+        if tensor.name in live:
+            assert tensor.hint == live[tensor.name], tensor.name
+
+
+def test_quantised_weights_are_named_with_the_reason(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 3)).eval(), {nn.Linear})
+        path = made("script", net, tmp_path / "m.pt")
+    weight, bias = open_source(path).tensors
+    assert weight.name.startswith("0._packed_params")
+    assert (weight.shape, weight.dtype) == ((3, 4), "qint8")
+    assert "quantised (qint8)" in weight.problem
+    check_equal(bias, net[0].bias())
+
+
+def test_weights_of_a_statically_quantised_model_are_named_with_the_reason(tmp_path):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wrapped = torch.ao.quantization.QuantWrapper(net)
+        wrapped.qconfig = torch.ao.quantization.get_default_qconfig("qnnpack")
+        torch.ao.quantization.prepare(wrapped, inplace=True)
+        wrapped(torch.ones(1, 3, 3, 3))
+        torch.backends.quantized.engine, engine = "qnnpack", torch.backends.quantized.engine
+        try:
+            torch.ao.quantization.convert(wrapped, inplace=True)
+            path = made("script", wrapped, tmp_path / "m.pt")
+            frozen = tmp_path / "f.pt"
+            torch.jit.freeze(torch.jit.script(wrapped)).save(str(frozen))
+        finally:
+            torch.backends.quantized.engine = engine
+    for file in (path, frozen):
+        problems = {t.shape: t.problem for t in open_source(file).tensors if t.problem}
+        assert set(problems) == {(4, 3, 3, 3), (2, 4)}
+        assert all("quantised (qint8)" in problem for problem in problems.values())
+
+
+def test_a_sparse_tensor_has_a_problem_and_the_others_are_read(tmp_path):
+    class Holder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("coo", torch.eye(3, 4).to_sparse())
+            self.register_buffer("csr", torch.eye(4, 3).to_sparse_csr())
+            self.register_buffer("expanded", torch.arange(3.0).expand(4, 3))
+            self.w = nn.Parameter(torch.ones(2, 3))
+
+        def forward(self, x):
+            return x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = Holder()
+    tensors = {t.name: t for t in open_source(made("script", net, tmp_path / "m.pt")).tensors}
+    assert set(tensors) == {"coo", "csr", "expanded", "w"}
+    assert [tensors[n].shape for n in ("coo", "csr")] == [(3, 4), (4, 3)]
+    assert all("sparse" in tensors[n].problem for n in ("coo", "csr"))
+    for name in ("expanded", "w"):
+        check_equal(tensors[name], getattr(net, name))
+
+
+def test_blocks_of_an_archive_can_be_pickled(scripted):
+    for tensor in open_source(scripted).tensors:
+        assert np.array_equal(next(pickle.loads(pickle.dumps(tensor)).blocks(2)), next(tensor.blocks(2)))
+
+
+def test_an_archive_of_older_layout_is_read(tmp_path, scripted):
+    """Storages stood in tensors/ once."""
+    out = tmp_path / "old.pt"
+    with zipfile.ZipFile(scripted) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            new.writestr(name.replace("net/data/", "net/tensors/"), old.read(name))
+    check_state(open_source(out), loaded(scripted).state_dict())
+
+
+def test_a_big_endian_archive_is_swapped(tmp_path):
+    path = made("script", nn.Linear(3, 2), tmp_path / "m.pt")
+    state = loaded(path).state_dict()
+    edits = {f"data/{i}": v.detach().numpy().astype(">f4").tobytes() for i, v in enumerate(state.values())}
+    check_state(open_source(edited(path, tmp_path / "big.pt", {"byteorder": b"big", **edits})), state)
+
+
+def test_the_content_decides_and_not_the_extension(tmp_path):
+    path = made("script", nn.Linear(3, 2), tmp_path / "m.safetensors")
+    check_state(open_source(path), loaded(path).state_dict())
+
+
+# Damage.
+
+
+@pytest.mark.parametrize("protect", [True, False])
+def test_a_bit_that_flipped_in_a_storage_is_noticed(protect, tmp_path):
+    """Everything is as torch wrote it, but for one bit; a file that was told to have no checksums is believed."""
+    state = {"w": torch.arange(600.0).reshape(20, 30), "t": torch.arange(1000.0).reshape(25, 40).t()}
+    path = tmp_path / "m.pt"
+    torch.serialization.set_crc32_options(protect)
+    try:
+        torch.save(state, path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert not isinstance(opened(path), SourceError)
+    for name, value in state.items():
+        data = bytearray(path.read_bytes())
+        at = data.index(bytes_of(value.t() if name == "t" else value)) + 123
+        data[at] ^= 8
+        (tmp_path / "flipped.pt").write_bytes(data)
+        tensors = {t.name: t for t in open_source(tmp_path / "flipped.pt").tensors}
+        if protect:
+            with pytest.raises(SourceError, match=r"has checksum [0-9a-f]{8}, not the stated one"):
+                list(tensors[name].blocks(7))
+        else:
+            assert sum(b.size for b in tensors[name].blocks(7)) == value.numel()
+        other = "w" if name == "t" else "t"
+        check_equal(tensors[other], state[other])
+
+
+def test_a_flipped_bit_in_a_scripted_weight_is_noticed(tmp_path):
+    path = made("script", nn.Linear(30, 20), tmp_path / "m.pt")
+    data = bytearray(path.read_bytes())
+    data[data.index(bytes_of(loaded(path).weight)) + 99] ^= 1
+    path.write_bytes(data)
+    weight, bias = open_source(path).tensors
+    with pytest.raises(SourceError, match="checksum"):
+        weight.read()
+    assert bias.read().shape == (20,)
+
+
+def test_a_file_whose_numbers_were_filled_in_later_is_read(tmp_path):
+    """torch.serialization.skip_data leaves room for the numbers, which others write there."""
+    path = tmp_path / "m.pt"
+    with torch.serialization.skip_data():
+        torch.save({"w": torch.ones(3, 4)}, path)
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("m/data/0")
+    data = bytearray(path.read_bytes())
+    start = (
+        info.header_offset
+        + 30
+        + sum(data[info.header_offset + i] + 256 * data[info.header_offset + i + 1] for i in (26, 28))
+    )
+    numbers = np.arange(12, dtype="<f4").reshape(3, 4)
+    data[start : start + 48] = numbers.tobytes()
+    path.write_bytes(data)
+    assert np.array_equal(open_source(path).tensors[0].read(), numbers)
+
+
+def test_a_view_of_a_large_storage_reads_no_more_than_itself(tmp_path, monkeypatch):
+    """The sum of a storage needs all its bytes; a row of it must not."""
+    from heavytail.weights.formats import ranges
+
+    torch.save({"row": torch.zeros(1000, 1000)[999:]}, tmp_path / "m.pt")
+    assert zipfile.ZipFile(tmp_path / "m.pt").getinfo("m/data/0").file_size == 4_000_000
+    (row,) = open_source(tmp_path / "m.pt").tensors
+    read = []
+    fill = ranges.Plain._fill
+    monkeypatch.setattr(ranges.Plain, "_fill", lambda s, f, o, b: (read.append(len(b)), fill(s, f, o, b))[1])
+    row.read()
+    assert sum(read) == 4000
+
+
+def pickled(scripted, data, out, member="data.pkl"):
+    return opened(edited(scripted, out, {member: data}))
+
+
+@pytest.mark.parametrize("member", ["data.pkl", "constants.pkl"])
+@pytest.mark.parametrize("attack", [*ATTACKS, *BOMBS])
+def test_an_attack_in_either_pickle_is_refused(attack, member, scripted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    error = pickled(scripted, {**ATTACKS, **BOMBS}[attack], tmp_path / "m.pt", member)
+    # A container without tensors is no attack on the constants, of which there may be none.
+    assert isinstance(error, SourceError) or member == "constants.pkl"
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_a_forbidden_name_is_told(name, scripted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"asks for the Python object '{name}'" in str(pickled(scripted, FORBIDDEN[name], tmp_path / "m.pt"))
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_class_of_the_archive_that_is_called_is_refused(scripted, tmp_path):
+    tensor = TENSOR + b"(N)))NtR"
+    for arguments in ((text("a"), text("b")), (b"]",), (b")",), (b"}",), (b"N",), (tensor,)):
+        error = pickled(scripted, whole(call("__torch__.os", "system", *arguments)), tmp_path / "m.pt")
+        assert isinstance(error, SourceError), arguments
+
+
+def test_a_member_of_an_enumeration_is_no_attack(scripted, tmp_path):
+    with zipfile.ZipFile(scripted) as archive:
+        good = archive.read("net/data.pkl")
+    colour = call("__torch__", "Colour", b"K\x01")
+    # The new root holds the old one and the member.
+    out = edited(scripted, tmp_path / "m.pt", {"data.pkl": good[:-1] + b"\x8c\x01x" + colour + b"s."})
+    assert "adds items to what is no container" in str(opened(out))
+    assert good[:2] == b"\x80\x02"
+    root = b"\x80\x02}\x8c\x03net" + good[2:-1] + b"s\x8c\x06colour" + colour + b"s."
+    tensors = open_source(edited(scripted, tmp_path / "n.pt", {"data.pkl": root})).tensors
+    assert {t.name for t in tensors} == {f"net.{t.name}" for t in open_source(scripted).tensors}
+
+
+def test_the_classes_of_an_archive_mean_nothing_in_an_ordinary_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
+        archive.writestr("m/data.pkl", whole(named("__torch__", "Net") + b")\x81}b"))
+    assert "asks for the Python object '__torch__.Net'" in str(opened(tmp_path / "m.pt"))
+
+
+def test_objects_that_hold_themselves_or_multiply_are_refused(scripted, tmp_path):
+    obj = named("__torch__", "N") + b")\x81"
+    itself = whole(obj + b"q\x00}" + text("me") + b"h\x00sb")
+    assert "nested more than" in str(pickled(scripted, itself, tmp_path / "m.pt"))
+    doubled = obj + b"}b"
+    for _ in range(60):
+        doubled += b"q\x00" + obj + b"}(" + text("a") + b"h\x00" + text("b") + b"h\x00ub"
+    assert "far more attributes" in str(pickled(scripted, whole(doubled), tmp_path / "m.pt"))
+
+
+def test_missing_and_short_storages_are_told(scripted, tmp_path):
+    with zipfile.ZipFile(scripted) as archive:
+        size = archive.getinfo("net/data/0").file_size
+    assert "the storage 'data/0' of tensor 'turned' is missing" in str(
+        opened(edited(scripted, tmp_path / "m.pt", {"data/0": None}))
+    )
+    text = str(opened(edited(scripted, tmp_path / "m.pt", {"data/0": bytes(size - 1)})))
+    assert f"has {size - 1} bytes; {size} are stated" in text
+
+
+def test_a_missing_pickle_is_told(scripted, tmp_path):
+    assert "one data.pkl; this one has 0" in str(opened(edited(scripted, tmp_path / "m.pt", {"data.pkl": None})))
+    check_state(
+        open_source(edited(scripted, tmp_path / "n.pt", {"constants.pkl": None})), loaded(scripted).state_dict()
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "hint"), [(b"0", None), (b"3", None), (b"((((((((", "damaged"), (b"2, 2", None), (b"2", 2), (b"8", 8)]
+)
+def test_code_is_text_and_its_constants_are_checked(groups, hint, scripted, tmp_path):
+    member = "code/__torch__/torch/nn/modules/conv.py"
+    with zipfile.ZipFile(scripted) as archive:
+        code = archive.read(f"net/{member}")
+    assert b"groups : Final[int] = 2\n" in code
+    code = code.replace(b"groups : Final[int] = 2\n", b"groups : Final[int] = " + groups + b"\n", 1)
+    out = edited(scripted, tmp_path / "m.pt", {member: code})
+    if hint == "damaged":
+        assert "cannot be read" in str(opened(out))
+    else:
+        conv = next(t for t in open_source(out).tensors if t.name == "conv.weight")
+        assert (conv.hint and conv.hint.groups) == hint
+
+
+def test_a_module_of_odd_shapes_gets_no_hint(scripted, tmp_path):
+    """The class is the archive's word; a reading of the wrong number of axes would fail later."""
+    with zipfile.ZipFile(scripted) as archive:
+        data = archive.read("net/data.pkl")
+    for kind in ("linear Linear", "sparse Embedding", "linear Bilinear"):
+        home, name = (f"__torch__.torch.nn.modules.{kind}").split()
+        assert f"c{home}\n{name}\n".encode() in data
+        swapped = data.replace(f"c{home}\n{name}\n".encode(), b"c__torch__.torch.nn.modules.conv\nConv2d\n")
+        hints = {
+            t.name: t.hint for t in open_source(edited(scripted, tmp_path / "m.pt", {"data.pkl": swapped})).tensors
+        }
+        assert hints["conv.weight"].kind == "conv2d"
+        assert hints[{"L": "again", "E": "table", "B": "pair"}[name[0]] + ".weight"] is None or name == "Linear"
+
+
+def test_a_cut_archive_is_refused_wherever_it_is_cut(scripted, tmp_path):
+    data = scripted.read_bytes()
+    with zipfile.ZipFile(scripted) as archive:
+        places = {info.header_offset + d for info in archive.infolist() for d in (0, 4, 30, 64)}
+    for at in sorted(places | {1, 100, len(data) - 1, len(data) - 22}):
+        if 0 < at < len(data):
+            (tmp_path / "m.pt").write_bytes(data[:at])
+            assert isinstance(opened(tmp_path / "m.pt"), SourceError), at
+
+
+def test_every_opcode_of_a_pickle_may_be_damaged(scripted, tmp_path):
+    with zipfile.ZipFile(scripted) as archive:
+        data = archive.read("net/data.pkl")
+    rng = random.Random(7)
+    places = [at for _, _, at in pickletools.genops(data)]
+    refused = 0
+    for at in rng.sample(places, 150):
+        broken = data[:at] + rng.choice([bytes([rng.randrange(256)]), b"", b"0", b"N", b"}"]) + data[at + 1 :]
+        refused += isinstance(pickled(scripted, broken, tmp_path / "m.pt"), SourceError)
+    assert refused > 75
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(2000, marks=pytest.mark.slow)])
+def test_random_bytes_of_an_archive_may_be_damaged(count, scripted, tmp_path):
+    data, rng = scripted.read_bytes(), random.Random(11)
+    outcomes = {True: 0, False: 0}
+    for _ in range(count):
+        broken = bytearray(data)
+        for _ in range(rng.randrange(1, 4)):
+            at = rng.choice([rng.randrange(len(data)), len(data) - 1 - rng.randrange(4096)])
+            broken[at] = rng.randrange(256)
+        (tmp_path / "m.pt").write_bytes(broken)
+        outcomes[isinstance(opened(tmp_path / "m.pt"), SourceError)] += 1
+    assert all(outcomes.values()), outcomes
+
+
+# What is no TorchScript archive, or an older one.
+
+
+def test_relatives_are_told_with_what_to_do(tmp_path):
+    with zipfile.ZipFile(tmp_path / "old.pt", "w") as archive:
+        for name in ("model.json", "attributes.pkl", "tensors/0", "code/m.py", "version"):
+            archive.writestr(f"old/{name}", b"")
+    assert "is a TorchScript archive of PyTorch 1.2 or older" in str(opened(tmp_path / "old.pt"))
+
+    from torch.package import PackageExporter
+
+    with warnings.catch_warnings(), PackageExporter(tmp_path / "package.pt") as exporter:
+        warnings.simplefilter("ignore")
+        exporter.extern("torch.**")
+        exporter.save_pickle("model", "model.pkl", nn.Linear(2, 2))
+    assert "is a torch.package archive" in str(opened(tmp_path / "package.pt"))
+
+    with zipfile.ZipFile(tmp_path / "old.pt2", "w") as archive:  # before PyTorch 2.8
+        for name in ("serialized_exported_program.json", "serialized_state_dict.pt", "version"):
+            archive.writestr(name, b"")
+    assert "is an exported program (torch.export, .pt2)" in str(opened(tmp_path / "old.pt2"))
+
+
+def test_an_exported_program_is_told_with_what_to_do(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(nn.Linear(4, 3), (torch.ones(1, 4),)), tmp_path / "m.pt2")
+    assert "is an exported program (torch.export, .pt2)" in str(opened(tmp_path / "m.pt2"))
+
+
+def test_bare_pickles_of_every_protocol_are_told(tmp_path):
+    for protocol in range(6):
+        for obj in ({"w": np.ones((2, 2))}, [np.ones(2)], np.ones(3)):
+            (tmp_path / "m.pkl").write_bytes(pickle.dumps(obj, protocol))
+            assert "is a bare Python pickle, which can run code" in str(opened(tmp_path / "m.pkl")), (protocol, obj)
+
+
+def test_a_list_of_words_is_no_pickle(tmp_path):
+    """A global is two lines that begin with a c."""
+    (tmp_path / "labels.txt").write_text("cat\ndog\npig\nquail\n")
+    assert "looks like a text file" in str(opened(tmp_path / "labels.txt"))
+
+
+# A real model.
+
+
+def silero():
+    return model("silero-vad", "silero_vad/data/silero_vad.jit")
+
+
+def test_silero_is_what_torch_loads():
+    path = silero()
+    source = open_source(path)
+    state = loaded(path).state_dict()
+    tensors = check_state(source, state)
+    assert len(state) == 30
+    assert set(tensors) - set(state) == {"_state", "_context", "constants.c0"}
+    assert {t.hint.stride for t in source.tensors if t.hint and t.hint.kind == "conv1d"} == {(1,), (2,)}
+
+
+def test_silero_has_the_weights_of_its_onnx_file():
+    """The module for 16 kHz was exported under the same names."""
+    onnx = pytest.importorskip("onnx")
+    exported = onnx.load(model("silero-vad", "silero_vad/data/silero_vad_16k_op15.onnx"))
+    theirs = {f"_{part.name}": onnx.numpy_helper.to_array(part) for part in exported.graph.initializer}
+    ours = {t.name: t.read() for t in open_source(silero()).tensors if t.name.startswith("_model.")}
+    assert len(ours) == 15
+    assert set(ours) == set(theirs)
+    for name, array in ours.items():
+        assert array.tobytes() == theirs[name].tobytes(), name
