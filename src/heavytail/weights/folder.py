@@ -19,9 +19,6 @@ __all__ = ["Choice", "choose", "natural", "pick_indexed", "read_index"]
 _MOST_INDEX = 1 << 28
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<part>\d+)-of-(?P<of>\d+)(?P<end>\.\w+)")
 _LOOKED_FOR = (
-    "safetensors, pytorch_model*.bin, adapter_model.bin, "
-    "or one .pt .pth .bin .ckpt .gguf .onnx .keras .h5 .tflite .npz"
-)
     "safetensors, pytorch_model*.bin, adapter_model.bin, or one .pt .pth .bin .ckpt .gguf .onnx .keras .h5 .tflite .npz"
 )
 
