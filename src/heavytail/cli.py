@@ -136,6 +136,9 @@ def _parser() -> argparse.ArgumentParser:
         "--scheduler", metavar="ADDRESS", help="run on the workers of a Dask scheduler, such as tcp://10.0.0.1:8786"
     )
     analyze.add_argument("--device", metavar="NAME", help="compute large matrices there, such as cuda (needs torch)")
+    analyze.add_argument(
+        "--approximate", action="store_true", help="enclose, with certified bounds, what is too large for exact work"
+    )
     analyze.add_argument("--dry-run", action="store_true", help="say what it would take, and read no weights")
     analyze.add_argument("--quiet", action="store_true", help="no table and no progress")
     analyze.set_defaults(run=_analyze)
@@ -170,7 +173,7 @@ def _analyze(options: argparse.Namespace) -> int:
         print_estimate(estimate(options.source, **what), measure_rate(), threads_of(options.jobs), _console())
         return _DONE
     _check_targets(targets)
-    how = {"seed": options.seed, "jobs": options.jobs, "cache": options.cache, "device": options.device}
+    how = {name: getattr(options, name) for name in ("seed", "jobs", "cache", "device", "approximate")}
     with _progress(options.quiet) as progress, _executor(options.scheduler) as executor:
         report = analyze(options.source, executor=executor, progress=progress, **how, **what)
     _write(report, targets)

@@ -83,7 +83,7 @@ def test_the_json_is_valid_and_brings_every_number_back(report, tmp_path):
     assert data["schema_version"] == 1
     assert data["heavytail"] == ht.__version__
     asked = {"layers": None, "conv": "slices", "convention": "default", "nulls": 0, "vectors": False}
-    assert data["settings"] == asked | {"bootstrap": 0, "seed": 0}
+    assert data["settings"] == asked | {"bootstrap": 0, "seed": 0, "approximate": False}
     assert set(data["source"]) == {"name", "format", "files", "notes"}
     assert len(data["layers"]) == len(report.rows)
     for layer, row in zip(data["layers"], report.rows, strict=True):
@@ -101,7 +101,7 @@ def test_the_json_says_what_was_asked_for():
     report = ht.analyze({"c.weight": gaussian(30, 20, 3, 3)}, layers=["c*"], conv="unfold")
     settings = json.loads(report.to_json())["settings"]
     asked = {"layers": ["c*"], "conv": "unfold", "convention": "default"}
-    assert settings == asked | {"nulls": 0, "vectors": False, "bootstrap": 0, "seed": 0}
+    assert settings == asked | {"nulls": 0, "vectors": False, "bootstrap": 0, "seed": 0, "approximate": False}
 
 
 def test_infinities_are_null_in_the_json(report):

@@ -4,10 +4,17 @@ import ml_dtypes
 import numpy as np
 
 import heavytail as ht
+from heavytail.weights.formats.mapping import read_mapping
+from heavytail.weights.layout import plan
+from heavytail.weights.quantised import join_quantised
 
 
 def rows(state):
     return {row.name: row for row in ht.analyze(state).rows}
+
+
+def plans(state):
+    return {p.name or p.parts[0].name: p for p in plan(join_quantised(read_mapping(state)[0])[0])}
 
 
 def test_the_causal_masks_of_gpt_2_are_no_convolutions():
@@ -25,27 +32,48 @@ def test_buffers_are_known_by_their_names():
     assert rows({"mask_head.weight": W, "relative_position_bias_table": W[:9]})["mask_head"].status == "ok"
 
 
-def test_float8_with_scales_is_unsupported_and_its_scales_are_no_layer():
+def test_quantised_weights_are_weights_and_their_scales_no_layers():
     W = np.random.default_rng(0).standard_normal((256, 256)).astype(ml_dtypes.float8_e4m3fn)
-    found = rows({"fc.weight": W, "fc.weight_scale_inv": np.ones((2, 2), np.float32), "out.weight": W})
-    assert found["fc"].status == "unsupported"
-    assert "fc.weight_scale_inv" in found["fc"].reason
-    assert found["fc.weight_scale_inv"].status == "skipped"
-    assert found["out"].status == "ok"
-
-
-def test_a_gptq_layer_is_unsupported_with_the_reason_and_its_scales_are_no_layer():
     state = {
+        "fc.weight": W,
+        "fc.weight_scale_inv": np.ones((2, 2), np.float32),
+        "out.weight": W,
         "q.qweight": np.ones((32, 64), np.int32),
         "q.scales": np.ones((4, 64), np.float16),
         "q.qzeros": np.ones((4, 8), np.int32),
     }
-    report = ht.analyze(state)
-    found = {row.name: row for row in report.rows}
-    assert found["q.qweight"].status == "unsupported"
-    assert "q.scales" in found["q.qweight"].reason
-    assert found["q.scales"].status == found["q.qzeros"].status == "skipped"
-    assert not report.complete
+    found = plans(state)
+    assert {name: p.status for name, p in found.items()} == {"fc": "ok", "out": "ok", "q": "ok"}
+    assert [(part.N, part.M) for part in found["q"].parts] == [(256, 64)]
+
+
+def test_a_quantised_layer_that_does_not_fit_is_unsupported_with_the_reason_and_its_scales_are_no_layers():
+    state = {
+        "q.qweight": np.ones((32, 64), np.int32),
+        "q.scales": np.ones((4, 64), np.float16),
+        "q.qzeros": np.ones((5, 8), np.int32),
+        "q.g_idx": np.zeros(256, np.int32),
+        "fc.weight": np.ones((64, 64), ml_dtypes.float8_e4m3fn),
+        "fc.weight_scale": np.ones((64, 7, 2), np.float32),
+        "v.codes": np.ones((64, 8, 1), np.int16),
+        "v.codebooks": np.ones((1, 256, 1, 8), np.float16),
+    }
+    found = plans(state)
+    unsupported = {"q.qweight": "(5, 8)", "fc": "(64, 7, 2)", "v.codes": "AQLM"}
+    for name, word in unsupported.items():
+        assert (found[name].status, found[name].kind) == ("unsupported", "quantised")
+        assert word in found[name].reason
+    others = {name: p for name, p in found.items() if name not in unsupported}
+    assert {p.status for p in others.values()} == {"skipped"}
+    assert others["q.scales"].reason == "belongs to the quantised 'q.qweight'"
+    assert len(found) == len(state)
+
+
+def test_integers_are_never_analysed_where_nothing_was_joined():
+    tensors, _ = read_mapping({"q.qweight": np.ones((32, 64), np.int32), "q.scales": np.ones((4, 64), np.float16)})
+    first, second = plan(tensors)
+    assert (first.status, second.status) == ("unsupported", "skipped")
+    assert "q.scales" in first.reason
 
 
 def test_a_full_precision_weight_with_a_learned_scale_is_a_weight():

@@ -160,7 +160,7 @@ def test_a_directory_without_weights_says_what_was_looked_for(tmp_path):
 FOREIGN = {
     "page.onnx": (b"\n<!DOCTYPE html>\n<html>", "looks like an HTML page, not a model"),
     "page.safetensors": (b"<html><body>404</body></html>", "looks like an HTML page, not a model"),
-    "a.h5": (b"\x89HDF\r\n\x1a\n" + bytes(50), "damaged"),
+    "a.h5": (b"\x89HDF\r\n\x1a\n" + bytes(50), "a.h5: "),
     "a.gguf": (b"GGUF\3\0\0\0" + bytes(50), "a.gguf: "),
     "a.tflite": (b"\x1c\0\0\0TFL3" + bytes(50), "a.tflite: "),
     "a.bin": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a git-lfs pointer"),

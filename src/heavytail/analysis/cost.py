@@ -15,7 +15,7 @@ from heavytail.spectra.operator import GRID
 from heavytail.weights.layout import Part, Plan
 from heavytail.weights.tensor import Tensor
 
-__all__ = ["Cost", "cost", "is_single", "measure_rate"]
+__all__ = ["Cost", "cost", "held_bytes", "is_single", "measure_rate"]
 
 _WINDOWS = 2000  # rows at most in the windows of FARMS
 _REPLICATE = 12e3  # operations a point of a resampled spectrum: two fits, mostly of calls and little of arithmetic
@@ -75,7 +75,7 @@ def cost(plan: Plan, wanted: Wanted | None = None, limit: float = inf) -> Cost:
             # A replicate is drawn, sorted and fitted twice, at some thousand operations a point.
             replicates = wanted.bootstrap * _REPLICATE * part.count * part.M
             operations, work = operations + replicates, work + replicates
-    held = _held(plan, limit - memory)
+    held = held_bytes(plan, limit - memory)
     return Cost(operations, tensor.packed or tensor.nbytes, memory + held, held, work)
 
 
@@ -126,7 +126,7 @@ def _memory(part: Part, single: bool, wanted: Wanted | None) -> int:
     return memory
 
 
-def _held(plan: Plan, left: float) -> int:
+def held_bytes(plan: Plan, left: float) -> int:
     """Give the bytes of a tensor that are held at once: all of them, or as many as there is room for."""
     tensor = plan.tensor
     rows = tensor.shape[0]

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from heavytail.analysis.cache import Cache, digest_of
 from heavytail.analysis.cost import Cost, is_single
+from heavytail.diagnosis.certified import diagnose_certified
 from heavytail.diagnosis.layer import Layer, Measured, Wanted, diagnose_layer, measure
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.weightwatcher import diagnose_weightwatcher, spectrum_weightwatcher
 from heavytail.errors import HeavytailError, MatrixError
+from heavytail.spectra.certified import CertifiedSpectrum, approximate_spectrum
 from heavytail.spectra.entries import Blocks, turned
 from heavytail.spectra.exact import pool, spectrum_of_rows, spectrum_of_stack
 from heavytail.spectra.operator import operator_spectrum
@@ -23,7 +25,11 @@ from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.layout import Part, Plan
 from heavytail.weights.tensor import Array, Tensor
 
-__all__ = ["Done", "Job", "OutdatedWorkerError", "UnreachableFileError", "failed", "run"]
+__all__ = ["Done", "Found", "Job", "OutdatedWorkerError", "UnreachableFileError", "failed", "run"]
+
+
+Found = Measured | CertifiedSpectrum
+"""What is found out from a part's numbers, exactly or in bounds."""
 
 
 class OutdatedWorkerError(HeavytailError):
@@ -49,7 +55,8 @@ class Job:
         room: bytes that the job may take in all.
         device: torch's name of where large matrices are computed; None for here.
         known: for each part what is known of it already.
-        refused: why it is not done, if it is not.
+        approximate: whether eigenvalues are enclosed and not computed.
+        refused: why it is not done exactly, if it is not.
     """
 
     plan: Plan
@@ -61,7 +68,8 @@ class Job:
     digest: str = ""
     device: str | None = None
     room: float = inf
-    known: tuple[Measured | None, ...] = ()
+    known: tuple[Found | None, ...] = ()
+    approximate: bool = False
     refused: str = ""
 
 
@@ -77,7 +85,7 @@ class Done:
 
     layers: list[Layer]
     digest: str = ""
-    measured: tuple[Measured | None, ...] = ()
+    measured: tuple[Found | None, ...] = ()
 
 
 def run(job: Job, cache: Cache | None = None) -> Done:
@@ -91,10 +99,10 @@ def run(job: Job, cache: Cache | None = None) -> Done:
     if not plan.parts:
         row = Row(name=plan.name, kind=plan.kind, dtype=_stored(plan.tensor), status=plan.status, reason=plan.reason)
         return Done([Layer(row)])
-    if job.refused:
+    if job.refused and not job.approximate:
         return Done([failed(part, plan.tensor, MatrixError(job.refused)) for part in plan.parts])
     known = job.known or (None,) * len(plan.parts)
-    digest, found, layers = job.digest, list[Measured | None](), list[Layer]()
+    digest, found, layers = job.digest, list[Found | None](), list[Layer]()
     numbers = _Numbers(job)
     for part, measured in zip(plan.parts, known, strict=True):
         try:
@@ -102,7 +110,7 @@ def run(job: Job, cache: Cache | None = None) -> Done:
                 if job.keep and not digest:
                     digest = numbers.digest()
                 if cache is not None:
-                    measured = recall(cache, digest, part, job.wanted)
+                    measured = recall(cache, digest, part, job)
                 if measured is None:
                     measured = _measured(job, part, numbers, cache, digest)
             layers.append(_diagnosed(measured, part, job))
@@ -113,16 +121,17 @@ def run(job: Job, cache: Cache | None = None) -> Done:
     return Done(layers, digest, tuple(found))
 
 
-def recall(cache: Cache, digest: str, part: Part, wanted: Wanted | None) -> Measured | None:
+def recall(cache: Cache, digest: str, part: Part, job: Job) -> Found | None:
     """Look up what was measured of a part."""
-    found = cache.get("measured", digest, _view(part), _purpose(part, wanted))
-    return found if isinstance(found, Measured) else None
+    found = cache.get("measured", digest, _view(part), _purpose(part, job))
+    return found if isinstance(found, CertifiedSpectrum if job.approximate else Measured) else None
 
 
-def keep(cache: Cache, digest: str, part: Part, wanted: Wanted | None, measured: Measured) -> None:
+def keep(cache: Cache, digest: str, part: Part, job: Job, measured: Found) -> None:
     """Keep what was measured of a part."""
-    cache.put(measured.spectrum, "spectrum", digest, _view(part), wanted is None)
-    cache.put(measured, "measured", digest, _view(part), _purpose(part, wanted))
+    if isinstance(measured, Measured):
+        cache.put(measured.spectrum, "spectrum", digest, _view(part), job.wanted is None)
+    cache.put(measured, "measured", digest, _view(part), _purpose(part, job))
 
 
 def _view(part: Part) -> str:
@@ -132,10 +141,13 @@ def _view(part: Part) -> str:
     return repr((part.N, part.M, part.count, part.operator, part.block, how))
 
 
-def _purpose(part: Part, wanted: Wanted | None) -> str:
+def _purpose(part: Part, job: Job) -> str:
     """Tell what of the request the measurement depends on."""
+    wanted = job.wanted
     if wanted is None:
         return "weightwatcher"
+    if job.approximate:
+        return f"approximate {wanted.seed}"
     return repr((wanted.vectors, wanted.nulls, (wanted.seed, part.name) if wanted.nulls else ()))
 
 
@@ -179,8 +191,13 @@ class _Numbers:
         return self.array
 
 
-def _measured(job: Job, part: Part, numbers: _Numbers, cache: Cache | None, digest: str) -> Measured:
+def _measured(job: Job, part: Part, numbers: _Numbers, cache: Cache | None, digest: str) -> Found:
     """Measure a part, and keep what is expensive as soon as it is there."""
+    if job.approximate and job.wanted is not None:
+        enclosed = approximate_spectrum(numbers.matrix(), part.N, part.M, seed=job.wanted.seed)
+        if cache is not None:
+            keep(cache, digest, part, job, enclosed)
+        return enclosed
     known = cache and cache.get("spectrum", digest, _view(part), job.wanted is None)
     if job.wanted is None:
         spectrum = known or spectrum_weightwatcher(part.stack(numbers.block(0)), part.N, part.M)
@@ -196,7 +213,7 @@ def _measured(job: Job, part: Part, numbers: _Numbers, cache: Cache | None, dige
         spectrum = known or _spectrum(stack, part, job)
         measured = _measure(spectrum, [] if part.operator else [_cut(matrix) for matrix in stack], job, part)
     if cache is not None:
-        keep(cache, digest, part, job.wanted, measured)
+        keep(cache, digest, part, job, measured)
     return measured
 
 
@@ -218,8 +235,13 @@ def _cut(matrix: Array) -> Blocks:
     return lambda r: (tall[i : i + r] for i in range(0, len(tall), r))
 
 
-def _diagnosed(measured: Measured, part: Part, job: Job) -> Layer:
-    names = {"name": part.name, "kind": part.kind, "dtype": _stored(job.plan.tensor)}
+def _diagnosed(measured: Found, part: Part, job: Job) -> Layer:
+    tensor = job.plan.tensor
+    if isinstance(measured, CertifiedSpectrum):
+        return diagnose_certified(
+            measured, name=part.name, kind=part.kind, dtype=tensor.dtype, stored=_stored(tensor), why=job.refused
+        )
+    names = {"name": part.name, "kind": part.kind, "dtype": _stored(tensor)}
     if job.wanted is None:
         return Layer(diagnose_weightwatcher(measured.spectrum, **names), measured.spectrum)
     return diagnose_layer(measured, job.wanted, **names)

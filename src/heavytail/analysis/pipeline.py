@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from heavytail.analysis.cache import Cache
-from heavytail.analysis.cost import Cost, cost
+from heavytail.analysis.cost import Cost, cost, held_bytes, is_single
 from heavytail.analysis.jobs import Job
 from heavytail.analysis.memory import available, budget, written
 from heavytail.analysis.runner import run_all
@@ -20,6 +20,8 @@ from heavytail.analysis.selection import selection
 from heavytail.diagnosis.layer import Wanted
 from heavytail.errors import RequestError
 from heavytail.report.model_report import ModelReport, summarise
+from heavytail.spectra.certified import memory as enclosed_memory
+from heavytail.spectra.certified import operations
 from heavytail.spectra.device import check_device
 from heavytail.tails.bootstrap import MIN_COUNT
 from heavytail.weights.folder import natural
@@ -64,6 +66,7 @@ def analyze(
     cache: str | PathLike[str] | None = None,
     memory_limit: int | str | None = None,
     device: str | None = None,
+    approximate: bool = False,
     progress: Progress | None = None,
 ) -> ModelReport:
     """Analyse every weight matrix of a model.
@@ -89,6 +92,9 @@ def analyze(
         memory_limit: bytes that this process may take in all, as a number or a text such as "3GB"; matrices are read
             in parts where that saves memory, and one that still does not fit is a failed row that says what it needs.
         device: torch's name of where large matrices are computed, such as "cuda"; the numbers agree to rounding.
+        approximate: whether a matrix for which there is not the memory is enclosed rather than left out: its row then
+            holds what random probes can certify, every number with bounds that hold with probability 0.999, and NaN
+            where they are wide (see `report.bounds`).
         progress: called as progress(tensor name, work done, work in all) when a tensor is finished.
 
     Returns:
@@ -120,8 +126,9 @@ def analyze(
     wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, bootstrap, seed, kept is not None)
     left = budget(memory_limit)
     common = Job(planned.plans[0], planned.costs[0], wanted, __version__, _sizes(planned.source), kept is not None)
+    common = replace(common, room=left, device=device)
     todo = [
-        replace(common, plan=p, cost=c, room=left, device=device, refused=_refusal(c, left))
+        _fitted(replace(common, plan=p, cost=c), left, approximate)
         for p, c in zip(planned.plans, planned.costs, strict=True)
     ]
     total = sum(c.work for c in planned.costs)
@@ -155,6 +162,7 @@ def analyze(
             "vectors": vectors,
             "bootstrap": bootstrap,
             "seed": seed,
+            "approximate": approximate,
         },
         summary=summarise(rows, noise),
         rows=rows,
@@ -163,6 +171,7 @@ def analyze(
         phases=phases,
         noise=noise,
         vectors={layer.row.name: layer.vectors for layer in found if layer.vectors},
+        bounds={layer.row.name: layer.certified for layer in found if layer.certified},
         version=__version__,
     )
 
@@ -236,11 +245,22 @@ def _stamps(planned: Estimate) -> list[str]:
     ]
 
 
-def _refusal(needed: Cost, left: float) -> str:
-    """Say why a job is not done: it needs more memory than it may take."""
-    if needed.memory <= left:
-        return ""
-    return f"needs {written(needed.memory)} at once, and the memory limit leaves {written(max(left, 0))}"
+def _fitted(job: Job, left: float, approximate: bool) -> Job:
+    """Say of a job that needs more memory than it may take that it is not done, or only in bounds."""
+    most = min(left, available()) if approximate else left
+    if job.cost.memory <= most:
+        return job
+    needed, allowed = written(job.cost.memory), written(max(most, 0))
+    job = replace(job, refused=f"needs {needed} at once, and there is room for {allowed}")
+    part = job.plan.parts[0]
+    if not approximate or job.wanted is None or not is_single(job.plan):
+        return job
+    held = held_bytes(job.plan, most - enclosed_memory(part.N, part.M))
+    memory = enclosed_memory(part.N, part.M) + held
+    if memory > most:
+        return job
+    work = operations(part.N, part.M) / 2  # of a product of thin matrices, which takes half as long as one of W^T W
+    return replace(job, approximate=True, cost=replace(job.cost, memory=memory, held=held, work=work))
 
 
 def threads_of(jobs: int | None) -> int:

@@ -18,6 +18,7 @@ from heavytail.diagnosis.tail import TailEntries
 from heavytail.diagnosis.tail_score import TailScore
 from heavytail.diagnosis.vectors import Localisation
 from heavytail.rmt.noise_bulk import NoiseBulk
+from heavytail.spectra.certified import Bounds, CertifiedSpectrum
 from heavytail.spectra.spectrum import Spectrum
 
 __all__ = ["decode", "encode"]
@@ -25,10 +26,8 @@ __all__ = ["decode", "encode"]
 _MAGIC = b"heavytail record 1\n"
 _DIGEST, _LENGTH = 32, 8
 _NUMBERS = re.compile(r"[<>|][biufc]\d+")  # numpy's names of their types
-_TYPES: dict[str, type[Any]] = {
-    cls.__name__: cls
-    for cls in (Localisation, Measured, Noise, NoiseBulk, Shuffles, Spectrum, TailEntries, TailScore, Trap)
-}
+_KEPT = (Bounds, CertifiedSpectrum, Localisation, Measured, Noise, NoiseBulk, Shuffles, Spectrum, TailEntries)
+_TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in (*_KEPT, TailScore, Trap)}
 
 
 def encode(value: Any) -> bytes:

@@ -33,11 +33,6 @@ _TINY = 5e8  # jobs of less work go one after another: handing them to threads o
 _BATCH = 2e10  # work of a batch of them
 _ATTEMPTS = 3  # that a worker, or another one after it, is given for a job
 _HERE = (BrokenExecutor, PicklingError, AttributeError, TypeError)  # it is gone, or the task cannot be handed over
-    BrokenExecutor,
-    PicklingError,
-    AttributeError,
-    TypeError,
-)  # an executor is gone, or nothing can be handed to it
 _UNFIT = (OutdatedWorkerError, ImportError)  # a worker that lacks the library, or has another one
 
 Task = list[int]
@@ -92,7 +87,7 @@ def _with_memory_of(cache: Cache, job: Job, stamp: str) -> Job:
     digest = cache.get("digest", stamp) if stamp else None
     if not isinstance(digest, str):
         return job
-    known = tuple(recall(cache, digest, part, job.wanted) for part in job.plan.parts)
+    known = tuple(recall(cache, digest, part, job) for part in job.plan.parts)
     return replace(job, digest=digest, known=known)
 
 
@@ -240,4 +235,4 @@ def _keep_all(cache: Cache | None, job: Job, done: Done) -> None:
     known = job.known or (None,) * len(done.measured)
     for part, measured, before in zip(job.plan.parts, done.measured, known, strict=True):
         if measured is not None and before is None:
-            keep(cache, done.digest, part, job.wanted, measured)
+            keep(cache, done.digest, part, job, measured)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import nan
@@ -17,6 +17,7 @@ from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.shuffles import shuffle
 from heavytail.diagnosis.tail import NO_ENTRIES, Tail, TailEntries, best_fit, find_tail, measure_tail
 from heavytail.diagnosis.vectors import Localisation, localisation
+from heavytail.spectra.certified import Bounds
 from heavytail.spectra.entries import Blocks
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.power_law import MIN_TAIL
@@ -56,6 +57,7 @@ class Layer:
         noise: the noise under them; None where there are none, or under another convention.
         phase: its phase of training and the evidence for it; None where there are none, or under another convention.
         vectors: how localised its singular vectors are, where asked for.
+        certified: bounds of the row's numbers, by column, where its eigenvalues are enclosed and not computed.
     """
 
     row: Row
@@ -64,6 +66,7 @@ class Layer:
     phase: Phase | None = None
     noise: Noise | None = None
     vectors: tuple[Localisation, ...] = ()
+    certified: Mapping[str, Bounds] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ What is compared is one number of the upper tenth: a few eigenvalues far beyond 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, nan, sqrt
 
@@ -33,6 +33,7 @@ from heavytail.rmt.linear_statistics import log_excess, log_excess_of_noise
 from heavytail.spectra.entries import Blocks, whole
 from heavytail.spectra.exact import block_rows
 from heavytail.spectra.spectrum import Spectrum
+from heavytail.weights.tensor import Array
 
 __all__ = ["MAX_KURTOSIS", "MIN_RANK", "TailScore", "entry_kurtosis", "shuffled_tail_score", "tail_score"]
 
@@ -178,9 +179,15 @@ def entry_kurtosis(spectrum: Spectrum, matrices: Sequence[Blocks]) -> tuple[floa
     law, found = log_excess_of_noise(N, M), []
     for evals, rows in zip(spectrum.by_matrix, matrices, strict=True):
         size = float(evals.sum()) / (N * M)
-        squares = (np.square(block.astype(np.float64)) / size for block in rows(block_rows(M)))
-        found.append(law.kurtosis(squares) if size > 0 else nan)
+        found.append(law.kurtosis(_squares(rows(block_rows(M)), size)) if size > 0 else nan)
     return tuple(found)
+
+
+def _squares(blocks: Iterable[Array], size: float) -> Iterator[NDArray[np.float64]]:
+    for block in blocks:
+        x = block.astype(np.float64)
+        x *= 1 / sqrt(size)
+        yield np.square(x, out=x)
 
 
 def _ranks(spectrum: Spectrum) -> tuple[list[int], str]:

@@ -19,6 +19,7 @@ from heavytail.diagnosis.vectors import Localisation
 from heavytail.diagnosis.weightwatcher import DETAILS, details
 from heavytail.errors import RequestError
 from heavytail.rmt.ensembles.phases import PHASES
+from heavytail.spectra.certified import Bounds
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.alternatives import UNDECIDED
 from heavytail.tails.laws import PowerLaw
@@ -30,7 +31,7 @@ __all__ = ["STATUSES", "ModelReport", "summarise"]
 
 STATUSES = ("ok", "skipped", "unsupported", "failed")
 
-_BY_LAYER = ("layers", "tails", "phases", "noise", "vectors")
+_BY_LAYER = ("layers", "tails", "phases", "noise", "vectors", "bounds")
 _AVERAGED = (
     *("log_norm", "log_spectral_norm", "stable_rank", "entropy"),
     *("alpha", "alpha_hill", "alpha_weighted", "log_alpha_norm", "mp_softrank"),
@@ -102,6 +103,7 @@ class ModelReport:
         phases: the `Phase` of every ok row, by the row's name: a probability for each phase, and the evidence.
         noise: the `Noise` of every ok row, by the row's name: intervals, p-values and what carries the traps.
         vectors: how localised the singular vectors of each row are, by the row's name, where asked for.
+        bounds: of each row whose eigenvalues are enclosed and not computed, bounds by column.
     """
 
     source: Mapping[str, Any]
@@ -114,6 +116,7 @@ class ModelReport:
     phases: Mapping[str, Phase] = field(default_factory=dict)
     noise: Mapping[str, Noise] = field(default_factory=dict)
     vectors: Mapping[str, tuple[Localisation, ...]] = field(default_factory=dict)
+    bounds: Mapping[str, Mapping[str, Bounds]] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -165,6 +168,10 @@ class ModelReport:
         )
         if self.vectors:
             plain["vectors"] = _plain({name: [asdict(one) for one in found] for name, found in self.vectors.items()})
+        if self.bounds:
+            plain["bounds"] = _plain(
+                {name: {column: [b.lo, b.hi] for column, b in found.items()} for name, found in self.bounds.items()}
+            )
         return plain
 
     def to_json(self, path: str | PathLike[str] | None = None) -> str:

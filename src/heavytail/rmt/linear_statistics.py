@@ -179,12 +179,14 @@ class LogExcess:
         root = sqrt(self.N * self.M)
         total = body = 0.0
         for block in blocks:
-            tau = block.ravel() / root
-            large = tau[tau > _WEAK]
-            fourth = float(tau @ tau)
-            total += fourth + float((np.interp(large, self.strengths, self.lifts) - large * large).sum())
-            large = large[large > 1]
-            body += fourth - float((large * large - 1).sum())
+            squares = block.ravel("K")
+            fourth = float(squares @ squares) / root**2
+            total, body = total + fourth, body + fourth
+            if float(squares.max(initial=0)) > _WEAK * root:
+                tau = squares[squares > _WEAK * root] / root
+                total += float((np.interp(tau, self.strengths, self.lifts) - tau * tau).sum())
+                tau = tau[tau > 1]
+                body -= float((tau * tau - 1).sum())
         r = float(polyval(sqrt(self.M / self.N), _SATURATION))
         return (total - self.gaussian_sum) * exp(-max(0.0, r) * (body - 3) / self.M)
 

@@ -361,15 +361,20 @@ def _relative_variance(N: int, M: int) -> float:
     2 / (pi^2 m): Johansson (1998) for real matrices, integrated by parts.
     """
     c = M / N
-    theta = np.linspace(0, pi, 513)
-    modes = np.arange(1, _MODES + 1)
+    theta, modes, sines = _waves()
     density = 2 / pi * np.sin(theta) ** 2 / (1 + c - 2 * sqrt(c) * np.cos(theta) + 1e-300)
     below = np.cumsum(density) * (theta[1] - theta[0]) <= _RANGE
     slope = np.sin(theta) / (pi * sqrt(c))
     weight = np.where(below, slope * density, 0)
     weight /= (weight * slope).sum()
-    loads = np.sin(np.outer(modes, theta)) @ weight
+    loads = sines @ weight
     return float((2 / (pi**2 * modes) * loads**2).sum()) / M**2
+
+
+@lru_cache
+def _waves() -> tuple[Vector, Vector, Vector]:
+    theta, modes = np.linspace(0, pi, 513), np.arange(1.0, _MODES + 1)
+    return theta, modes, np.sin(np.outer(modes, theta))
 
 
 @lru_cache

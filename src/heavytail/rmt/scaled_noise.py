@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, log, pi, sqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 
 from heavytail.rmt.edges import Edge
 from heavytail.rmt.noise_bulk import NoiseBulk, allowance, critical, displaced_scale, outermost
@@ -25,6 +25,7 @@ __all__ = ["ScaledNoise", "count_beyond", "fit_scaled_bulk"]
 
 _FINE, _COARSE = 4096, 48  # scales are taken together in so many groups: for the edge, and for the bulk
 _POINTS = 64  # of the distribution function
+_STEPS, _EXACT = 60, 1e-9  # of Newton's method for the edge; the error is of the order of the last step's square
 _DESCENT = np.geomspace(3, 3e-4, 14)  # imaginary parts, in units of the edge, on the way to the real axis
 
 Vector = NDArray[np.float64]
@@ -63,31 +64,29 @@ class ScaledNoise:
     def edge(self) -> Edge:
         """Law of the largest eigenvalue: the bulk's upper edge, and the scale of its fluctuations."""
         (r, n), (c, m) = self.rows.T, self.columns.T
-        lowest = -1 / c.max()
-
-        nr, mc = n * r, m * c
-
-        def level(a: float) -> float:
-            top = float((mc / (1 + c * a)).sum())
-            # The function falls and is convex, so Newton climbs to its root from any place below, as where one of the
-            # rows, or all at their least, would put it.
-            z = max(float((r * top - nr / a).max()), -float(nr.sum()) / a)
-            for _ in range(60):
-                q = 1 / (1 - r * (top / z))
-                value = a * z + float(nr @ q)
-                step = value / (a - float((nr * q) @ (r * q)) * top / z**2)
-                z -= step
-                if abs(step) <= 1e-12 * z:
-                    break
-            return z
-
-        found = minimize_scalar(
-            lambda t: np.log(level(lowest * t)), bounds=(1e-4, 1 - 1e-6), method="bounded", options={"xatol": 1e-5}
-        )
-        a = lowest * float(found.x)
-        z, step = level(a), 1e-4 * abs(a)
-        curvature = (level(a + step) - 2 * z + level(a - step)) / step**2
-        slope = float((m * c / (1 + c * a) ** 2).sum()) / z
+        widest, tallest = float(r.max()), float(c.max())
+        y, x = r / widest, c / tallest
+        # With a = -t / max c, b = -s / max r and t, s in (0, 1) the equations are t f(t) = s g(s) and, at the edge,
+        # A B = 1, where f = sum m x / (1 - t x) and A = d ln f / d ln t, and g and B are the same of the rows. In the
+        # logarithms of t / (1 - t) and s / (1 - s) all four rise, and for equal scales they are linear.
+        v = log((m @ x) / (n @ y)) / 2
+        u = -v
+        for _ in range(_STEPS):
+            columns, rows = _side(x, m, u), _side(y, n, v)
+            off, apart = columns.log_sum - rows.log_sum, log(columns.power * rows.power)
+            det = columns.d_sum * rows.d_power + rows.d_sum * columns.d_power
+            du = (off * rows.d_power + apart * rows.d_sum) / det
+            dv = (apart * columns.d_sum - off * columns.d_power) / det
+            u, v = u - min(max(du, -2.0), 2.0), v - min(max(dv, -2.0), 2.0)
+            if abs(du) + abs(dv) <= _EXACT:
+                break
+        t, s = 1 / (1 + exp(-u)), 1 / (1 + exp(-v))
+        f = exp(columns.log_sum) / t
+        z = widest * tallest * f / s
+        # Of z as a function of a: the slope of its first term, and the curvature.
+        slope = tallest * f * (1 + columns.power) / z
+        bend = (columns.d_power + rows.d_power * columns.d_sum / rows.d_sum) / (1 + rows.power)
+        curvature = z * bend * (tallest / t) ** 2 * (1 + exp(u))
         # The number of eigenvalues within t of the edge is 2 k / (3 pi) t^(3/2).
         k = slope * sqrt(2 / max(curvature, 1e-300))
         return Edge(z, k ** (-2 / 3))
@@ -140,6 +139,24 @@ class ScaledNoise:
         return np.asarray(np.interp(np.arange(x.size), np.flatnonzero(found), density))
 
 
+class _Side(NamedTuple):
+    """One side of the equations of the edge at a logit u of t, and its derivatives by u."""
+
+    log_sum: float  # ln (t f)
+    power: float  # A = d ln f / d ln t
+    d_sum: float
+    d_power: float  # of ln A
+
+
+def _side(x: Vector, weights: Vector, u: float) -> _Side:
+    t, rest = 1 / (1 + exp(-u)), 1 / (1 + exp(u))
+    e = x / ((1 - x) + rest * x)
+    weighted = weights * e
+    first, second, third = float(weighted.sum()), float(weighted @ e), float(weighted @ (e * e))
+    power = t * second / first
+    return _Side(log(t * first), power, rest * (1 + power), rest * (1 + 2 * t * third / second - power))
+
+
 def count_beyond(
     evals: Vector, N: int, M: int, rows: Vector, columns: Vector, removed: int, kurtosis: float, level: float
 ) -> int:
@@ -168,6 +185,8 @@ def fit_scaled_bulk(
     Returns:
         The bulk; more of its spikes than `removed` mean that the scales should be measured again without them.
     """
+    from scipy.optimize import minimize_scalar  # slow to import
+
     m = M - removed
     noise, edge = _noise(N, rows, columns, removed)
     x, n = noise.counts(float(edge.location))

@@ -61,22 +61,34 @@ def measure_entries(rows: Blocks, step: int, M: int, size: float, largest: float
     """
     by_row, by_column, kept, fourth = [], np.zeros(M), 0, 0.0
     for block in rows(step):
-        x = block.astype(np.float64) / size
+        x = block.astype(np.float64)
+        x *= 1 / size
         if without.shape[1]:
-            x -= (x @ without) @ without.T
+            _deflate(x, without)
         np.square(x, out=x)
         kept += x.size
         if float(x.max(initial=0)) > largest**2:
             large = x > largest**2
             kept -= int(large.sum())
             x[large] = 0
-        by_row.append(x.mean(axis=1))
-        by_column += x.sum(axis=0)
-        fourth += float(np.vdot(x, x))
+        by_row.append(x @ np.full(M, 1 / M))
+        by_column += np.ones(len(x)) @ x
+        flat = x.ravel("K")
+        fourth += float(flat @ flat)
     second = float(by_column.sum())
     mean_squares = np.concatenate(by_row)
     kurtosis = fourth * kept / second**2 - 3 if second > 0 else 0.0
     return Entries(mean_squares, by_column / mean_squares.size, kurtosis)
+
+
+def _deflate(x: Matrix, V: Matrix) -> None:
+    """Take orthonormal directions out of rows, in the order of their memory: across it a subtraction takes far longer."""
+    weights = x @ V
+    if x.flags.c_contiguous:
+        x -= weights @ V.T
+    else:
+        columns = x.T
+        columns -= V @ weights.T
 
 
 def leading_vectors(rows: Blocks, step: int, M: int, k: int) -> Matrix:

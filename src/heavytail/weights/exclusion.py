@@ -6,19 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from heavytail.weights.quantised import recognise
 from heavytail.weights.tensor import Tensor, numpy_dtype
 
 __all__ = ["LeftOut", "exclude"]
 
 # Tensors that training frameworks store beside the weights.
 _BUFFER = re.compile(r"(^|\.)(bias|(\w+_)?mask|masked_bias|(cos|sin)(_cached)?|inv_freq|running_\w+)$")
-
-# How quantised weights and what they need to become numbers are named, by the ending of the weight's name.
-_QUANTISED = {
-    ".weight": (".weight_scale_inv", ".weight_scale", ".weight_scale_2", ".SCB", ".weight.absmax", ".weight.quant_map"),
-    ".qweight": (".scales", ".qzeros", ".g_idx"),
-    "_blocks": ("_scales",),
-}
 
 
 class LeftOut(NamedTuple):
@@ -30,21 +24,18 @@ class LeftOut(NamedTuple):
 
 
 def exclude(tensors: Iterable[Tensor]) -> dict[str, LeftOut]:
-    """Find the tensors of a source that hold no weight matrix, by their names."""
+    """Find the tensors of a source that hold no weight matrix.
+
+    Quantised weights that `join_quantised` could not join are unsupported, for the reason that it gave them.
+    """
     named = {tensor.name: tensor for tensor in tensors}
     found = {name: why for name, tensor in named.items() if (why := _alone(tensor))}
-    for name, tensor in named.items():
-        for ending, companions in _QUANTISED.items():
-            scales = [other for c in companions if (other := name.removesuffix(ending) + c) in named]
-            if name.endswith(ending) and scales and (ending != ".weight" or _itemsize(tensor) == 1):
-                reason = f"{tensor.dtype} with scales in '{scales[0]}', which this version does not apply"
-                found[name] = LeftOut("quantised", "unsupported", reason)
-                found |= {scale: LeftOut("scale", "skipped", f"belongs to the quantised '{name}'") for scale in scales}
+    for quantised in recognise(named.values()):
+        main, scales = quantised.main, [part.name for part in quantised.parts.values()]
+        reason = main.problem or f"{quantised.scheme}: {main.dtype} with '{scales[0]}' beside it, not dequantised"
+        found[main.name] = LeftOut("quantised", "unsupported", reason)
+        found |= {scale: LeftOut("scale", "skipped", f"belongs to the quantised '{main.name}'") for scale in scales}
     return found
-
-
-def _itemsize(tensor: Tensor) -> int:
-    return tensor.nbytes // max(tensor.size, 1)
 
 
 def _alone(tensor: Tensor) -> LeftOut | None:

@@ -91,8 +91,8 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
 
     How a checkpoint's shapes are read:
         * 1-D tensors, scalars and 3-D tensors with one axis longer than 1 are vectors: skipped. So are biases, masks,
-          rotary tables and running statistics, by their names. Quantised weights with scales beside them are
-          unsupported, their scales skipped.
+          rotary tables and running statistics, by their names. Quantised weights that cannot be
+          dequantised are unsupported, their scales skipped.
         * 3-D (out, in, k) is a 1-D convolution. If the last two axes both exceed 32 and the first is shorter than
           either, it is a stack of matrices (experts); leading axes of length 1 are dropped.
         * 4-D and 5-D are convolutions, (out, in, k...) as in torch, or (k..., in, out) as in Keras where the first axes

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 from heavytail.errors import SourceError
 from heavytail.weights.folder import choose, natural, pick_indexed, read_index
@@ -29,11 +31,13 @@ from heavytail.weights.formats.torch_legacy import read_torch_legacy
 from heavytail.weights.formats.torch_zip import read_torch_zip
 from heavytail.weights.formats.torchscript import read_torchscript
 from heavytail.weights.norms import join_norms
+from heavytail.weights.quantised import join_quantised, recognise
 from heavytail.weights.tensor import Source, Tensor
 
 __all__ = ["open_source"]
 
 _HEAD = 4096
+_MOST_CONFIG = 1 << 24
 
 _Found = tuple[tuple[Tensor, ...], tuple[str, ...]]
 _READERS: Mapping[str, Callable[[File], _Found]] = {
@@ -89,11 +93,25 @@ def open_source(obj: object) -> Source:
     else:
         raise SourceError(type(obj).__name__, "is not a path, a mapping of arrays or a torch module")
     if not contents.tensors:
-        notes = f" ({'; '.join(contents.notes)})" if contents.notes else ""
-        raise SourceError(name, f"holds no tensors{notes}")
-    tensors, joined = join_norms(contents.tensors)
-    files = tuple(map(str, contents.files))
-    return Source(name, contents.format, files, tensors, (*contents.notes, *joined), contents.files)
+        why = f" ({'; '.join(contents.notes)})" if contents.notes else ""
+        raise SourceError(name, f"holds no tensors{why}")
+    tensors, notes = contents.tensors, contents.notes
+    if recognise(tensors):
+        tensors, more = join_quantised(tensors, _quantisation(contents.files))
+        notes += more
+    tensors, more = join_norms(tensors)
+    return Source(name, contents.format, tuple(map(str, contents.files)), tensors, (*notes, *more), contents.files)
+
+
+def _quantisation(files: Sequence[File]) -> Mapping[str, Any] | None:
+    """Read what the configuration beside a model says of its quantisation, as far as it has one."""
+    config = files[0].beside("config.json") if files else None
+    if config is None or config.size > _MOST_CONFIG:
+        return None
+    with reading(config, "the configuration"), config.open() as stream:
+        found = json.loads(stream.read())
+    told = found.get("quantization_config") if isinstance(found, dict) else None
+    return told if isinstance(told, dict) else None
 
 
 def _is_module(obj: object) -> bool:

@@ -20,7 +20,10 @@ Array = NDArray[Any]
 # Types that numpy itself does not have, under the names that containers use for them.
 _EXTRA_DTYPES = {
     name: np.dtype(getattr(ml_dtypes, name))
-    for name in ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+    for name in (
+        *("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"),
+        "float8_e8m0fnu",  # powers of two alone: scales
+    )
 }
 
 

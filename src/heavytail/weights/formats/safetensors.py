@@ -38,7 +38,7 @@ _DTYPES = {
     "F8_E5M2": ("float8_e5m2", 8, True),
     "F8_E4M3FNUZ": ("float8_e4m3fnuz", 8, True),
     "F8_E5M2FNUZ": ("float8_e5m2fnuz", 8, True),
-    "F8_E8M0": ("float8_e8m0fnu", 8, False),
+    "F8_E8M0": ("float8_e8m0fnu", 8, True),
     "F4": ("float4_e2m1fn", 4, False),
     "F6_E2M3": ("float6_e2m3fn", 6, False),
     "F6_E3M2": ("float6_e3m2fn", 6, False),

@@ -1,0 +1,265 @@
+r"""Block Lanczos on W^T W, for a W that is read in blocks of rows and of which no M x M matrix is ever formed.
+
+A pass over the rows applies A = W^T W to a block of vectors. Started from G = (g_1, ..., g_s), n passes span the block
+Krylov space of G, AG, ..., A^(n-1) G with an orthonormal basis V and give
+
+    A V = V T + U E,    V^T V = 1,    V^T U = 0,    T = V^T A V.
+
+The eigenvalues of T are the Ritz values: by Cauchy's interlacing the i-th largest of them is a lower bound of the i-th
+largest eigenvalue of A. And T knows all moments <g, A^k g> up to k = 2 n of each start vector, hence its Jacobi matrix
+and the Gauss quadrature of its spectral measure (Golub and Meurant 2010).
+
+Full orthogonalisation, twice over, keeps the relations to within rounding (Parlett 1998, section 6.9): what is computed
+belongs to a symmetric matrix that is not A but `rounding` away from it, in spectral norm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import hypot, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heavytail.errors import MatrixError
+from heavytail.spectra.entries import Blocks
+from heavytail.spectra.exact import block_rows, unusable
+
+__all__ = ["Jacobi", "Krylov", "Shares", "block_lanczos", "enclose", "jacobi"]
+
+_UNIT = 2.0**-53
+_LEAST, _MOST = 1e-150, 1e150  # a sum of squares that can be squared once more
+_FAR = 2.0**4  # most that the last entry of a Jacobi matrix may be over its norm: rounding is relative to it
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Krylov:
+    """A = W^T W as seen from a block Krylov space of dimension d.
+
+    Attributes:
+        V: (M, d) orthonormal basis of the space.
+        T: (d, d) compression of A to the space.
+        E: (r, d) what A leads out of the space: a unit vector y of it has the residual norm |E y|. No rows are left
+            where the space is invariant.
+        starts: (d, s) the start vectors, in the basis of the space.
+        norm: trace of A, the sum of the squares of all entries of W; its relative error is below (N + M) 2^-53.
+        passes: how often the matrix was read.
+        rounding: an allowance, in spectral norm, for the rounding of all this: T and E belong to a matrix so far from
+            A. It is 10 sqrt(N + M) 2^-53 times the largest eigenvalue: the roundings of sums of N and of M terms add
+            up like a random walk (Higham and Mary 2019), and ten times that is a wide margin, though no proof.
+    """
+
+    V: Matrix
+    T: Matrix
+    E: Matrix
+    starts: Matrix
+    norm: float
+    passes: int
+    rounding: float
+
+
+@dataclass(frozen=True, slots=True)
+class Jacobi:
+    """The Jacobi matrix of the spectral measure of one vector g: of <g, v_i>^2 at each lambda_i.
+
+    Attributes:
+        diagonal: (n,).
+        beside: (n - 1,) the positive numbers beside the diagonal.
+        after: the number that would follow them, or 0 if the measure has just n points.
+        mass: |g|^2, the measure of everything.
+    """
+
+    diagonal: Matrix
+    beside: Matrix
+    after: float
+    mass: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Bounds on the share of a measure above some points.
+
+    Attributes:
+        points: (p,), ascending.
+        least: (p,) lower bounds of the share above each point, and so above anything below it; falling.
+        most: (p,) upper bounds of the share above each point, and so above anything beyond it; falling.
+    """
+
+    points: Matrix
+    least: Matrix
+    most: Matrix
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def block_lanczos(
+    rows: Blocks,
+    N: int,
+    M: int,
+    starts: Matrix,
+    passes: int,
+    without: Matrix | None = None,
+    rounding: float = 0.0,
+) -> Krylov:
+    """Span the block Krylov space of some start vectors.
+
+    Args:
+        rows: the N x M matrix W, read once for each pass.
+        N: number of rows.
+        M: number of columns.
+        starts: (M, s) start vectors.
+        passes: most applications of W^T W; fewer are made where the space becomes invariant.
+        without: (M, k) orthonormal directions that are projected out of W^T W from both sides, and out of the start
+            vectors; k < M.
+        rounding: what is to be allowed for rounding at least, as it is relative to W^T W with these directions.
+
+    Raises:
+        MatrixError: if an entry is not finite, or the sum of their squares is not between 1e-150 and 1e150.
+
+    Example:
+        >>> W = np.diag([3.0, 2.0, 1.0])
+        >>> krylov = block_lanczos(lambda r: [W], 3, 3, np.ones((3, 1)), 5)
+        >>> np.linalg.eigvalsh(krylov.T).round(12), krylov.norm, krylov.passes
+        (array([1., 4., 9.]), 14.0, 3)
+    """
+    known = np.zeros((M, 0)) if without is None else without
+    starts = starts.copy()
+    _orthogonalise(starts, known)
+    most = min(M - known.shape[1], starts.shape[1] * passes)
+    V, T, E = np.empty((M, most), order="F"), np.zeros((most, most)), np.zeros((0, most))
+    block = _independent(starts, 0.0)[0]
+    coordinates = np.zeros((most, starts.shape[1]))
+    coordinates[: block.shape[1]] = block.T @ starts
+    relative = 10 * sqrt(N + M) * _UNIT
+    done = d = 0
+    norm = 0.0
+    while block.shape[1] and done < passes:
+        old, d = d, d + block.shape[1]
+        V[:, old:d] = block
+        Z, squares = _apply(rows, block)
+        if done == 0:
+            norm = squares
+            if norm and not _LEAST < norm < _MOST:
+                raise MatrixError(unusable(rows(block_rows(M))))
+        done += 1
+        rounding = max(rounding, relative * float(np.linalg.norm(Z, axis=0).max()))
+        T[:d, old:d] = _orthogonalise(Z, known, V[:, :d])
+        block, after = _independent(Z, rounding)
+        E = np.zeros((len(after), most))
+        E[:, old:d] = after
+        if done < passes:
+            _orthogonalise(block, known, V[:, :d])  # what a short vector still held of the space has grown with it
+            block = np.linalg.qr(block)[0][:, : most - d]
+    T = np.triu(T[:d, :d])
+    T += np.triu(T, 1).T
+    rounding = max(rounding, relative * float(np.linalg.eigvalsh(T)[-1]))
+    return Krylov(V[:, :d], T, E[:, :d], coordinates[:d], norm, done, rounding)
+
+
+def jacobi(krylov: Krylov, start: int) -> Jacobi:
+    """Give the Jacobi matrix of one start vector, as Lanczos from it alone would, without another pass.
+
+    This is Lanczos within the space, which is Lanczos with A for as long as A does not lead out of the space.
+    """
+    g = krylov.starts[:, start]
+    mass, d = float(g @ g), g.size
+    most = d if len(krylov.E) == 0 else min(2 * krylov.passes, d)
+    basis = np.empty((d, most), order="F")
+    basis[:, 0] = g / sqrt(mass)
+    diagonal: list[float] = []
+    beside: list[float] = []
+    while True:
+        u = basis[:, len(diagonal)]
+        w = krylov.T @ u
+        diagonal.append(float(u @ w))
+        n = len(diagonal)
+        _orthogonalise(w[:, None], basis[:, :n])
+        out, within = float(np.linalg.norm(krylov.E @ u)), float(np.linalg.norm(w))
+        if n == d or within <= krylov.rounding:
+            after = out if out > krylov.rounding else 0.0
+            break
+        if n == most or out > krylov.rounding:
+            after = hypot(out, within)
+            break
+        w /= within
+        _orthogonalise(w[:, None], basis[:, :n])
+        basis[:, n] = w / np.linalg.norm(w)
+        beside.append(within)
+    return Jacobi(np.array(diagonal), np.array(beside), after, mass)
+
+
+def enclose(measure: Jacobi, grid: Matrix) -> Shares:
+    """Enclose the share of a measure above the nodes of quadrature rules, one rule for each point of a grid.
+
+    A rule with n + 1 nodes t_k and weights w_k that is exact to degree 2 n belongs to the Jacobi matrix with one more
+    row, whose last entry is free; for any x there is one that makes x a node (Gauss-Radau). By the inequalities of
+    Chebyshev, Markov and Stieltjes (Szego 1939, section 3.41), for each of them and each k,
+
+        sum_{i > k} w_i  <=  share above t_k  <=  sum_{i >= k} w_i,
+
+    and no measure with the same moments does better. This holds for one vector's measure; for the matrix-valued measure
+    of a block of vectors, and for its trace, it is false.
+
+    Where the measure has just n points, it is enclosed from just below them to just above them.
+
+    Example:
+        >>> flat = Jacobi(np.full(2, 0.5), np.array([1 / 12**0.5]), 1 / 15**0.5, 1.0)  # the uniform law on (0, 1)
+        >>> shares = enclose(flat, np.array([0.5]))
+        >>> shares.points.round(4), shares.least.round(4), shares.most.round(4)
+        (array([0.1127, 0.5   , 0.8873]), array([0.7222, 0.2778, 0.    ]), array([1.    , 0.7222, 0.2778]))
+    """
+    n = measure.diagonal.size
+    J = np.diag(np.append(measure.diagonal, 0.0))
+    J += np.diag(np.append(measure.beside, measure.after), 1) + np.diag(np.append(measure.beside, measure.after), -1)
+    nodes, vectors = np.linalg.eigh(J[:n, :n])
+    if measure.after == 0:
+        tails = _tails(vectors[0])
+        return Shares(nodes, tails, np.append(tails[1:], 0.0))
+    far = _FAR * float(np.abs(J).sum(axis=1).max())
+    points, least, most = (np.empty((len(grid), n + 1)) for _ in range(3))
+    for i, x in enumerate(grid):
+        distances = nodes - x
+        distances[np.abs(distances) < far * _UNIT] = far * _UNIT
+        last = x + measure.after**2 * float(np.sum(np.square(vectors[-1]) / distances))
+        J[n, n] = min(max(last, -far), far)
+        points[i], Y = np.linalg.eigh(J)
+        most[i] = _tails(Y[0])
+        least[i] = np.append(most[i, 1:], 0.0)
+    order = np.argsort(points, axis=None)
+    falling = np.maximum.accumulate(least.ravel()[order][::-1])[::-1]
+    return Shares(points.ravel()[order], falling, np.minimum.accumulate(most.ravel()[order]))
+
+
+def _tails(first: Matrix) -> Matrix:
+    """Give the sums of weights from each node on, from the first entries of the eigenvectors."""
+    return np.asarray(np.cumsum(np.square(first)[::-1])[::-1])
+
+
+def _apply(rows: Blocks, X: Matrix) -> tuple[Matrix, float]:
+    """Give W^T W X, and the sum of the squares of W, in one pass."""
+    product, squares = np.zeros(X.shape), 0.0
+    for block in rows(block_rows(len(X))):
+        W = block.astype(np.float64)
+        squares += float(np.einsum("ij,ij->i", W, W).sum())
+        product += W.T @ (W @ X)
+    return product, squares
+
+
+def _orthogonalise(Z: Matrix, *spaces: Matrix) -> Matrix:
+    """Take spaces out of some vectors, in place and twice over; give what was taken of the last one, in its basis."""
+    taken = np.zeros((spaces[-1].shape[1], Z.shape[1]))
+    for _ in range(2):
+        for V in spaces:
+            part = V.T @ Z
+            Z -= V @ part
+        taken += part
+    return taken
+
+
+def _independent(Z: Matrix, least: float) -> tuple[Matrix, Matrix]:
+    """Write vectors as an orthonormal basis times coefficients, without the directions shorter than a length."""
+    Q, R = np.linalg.qr(Z)
+    left, sizes, right = np.linalg.svd(R, full_matrices=False)
+    kept = sizes > least
+    return Q @ left[:, kept], sizes[kept, None] * right[kept]
