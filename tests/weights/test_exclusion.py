@@ -2,6 +2,8 @@
 
 import ml_dtypes
 import numpy as np
+import pytest
+from cases import gaussian
 
 import heavytail as ht
 from heavytail.weights.formats.mapping import read_mapping
@@ -88,3 +90,25 @@ def test_the_rows_of_a_safetensors_file_are_in_a_person_s_order(tmp_path):
     save_file({f"h.{i}.w.weight": W * (i + 1) for i in range(12)}, tmp_path / "m.safetensors")
     report = ht.analyze(tmp_path / "m.safetensors")
     assert [row.name for row in report.rows] == [f"h.{i}.w" for i in range(12)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_model.stft.forward_basis_buffer",
+        "If_0_then_branch__Inline_0__stft.forward_basis_buffer",
+        "model_1/cq_t2010v2_1/conv1d_3",
+        "spec.mel_basis",
+    ],
+)
+def test_a_transform_that_is_not_learned_is_left_out_by_its_name(name):
+    other = name.replace("basis", "layer").replace("cq_t2010", "dense")
+    found = rows({name: gaussian(258, 1, 256), other + ".weight": gaussian(60, 50)})
+    assert (found[name].kind, found[name].status) == ("transform", "skipped")
+    assert found[name].reason == "by its name a fixed transform of the input, not learned"
+    assert found[other].status == "ok"
+
+
+def test_small_tables_of_int32_are_indices_and_large_ones_integers_without_scales():
+    found = rows({"pads": np.zeros((4, 2), np.int32), "packed": np.zeros((40, 50), np.int32), "w": gaussian(9, 9)})
+    assert [found[name].status for name in ("pads", "packed")] == ["skipped", "unsupported"]

@@ -13,6 +13,11 @@ __all__ = ["LeftOut", "exclude"]
 
 # Tensors that training frameworks store beside the weights.
 _BUFFER = re.compile(r"(^|\.)(bias|(\w+_)?mask|masked_bias|(cos|sin)(_cached)?|inv_freq|running_\w+)$")
+# Bases of Fourier, mel and constant-Q transforms, which audio models hold as convolutions.
+_TRANSFORM = re.compile(
+    r"(^|[._/])((forward|inverse|mel|stft|i?dft|cqt)_(basis|kernels?|filters?)|cq_?t\d{4})", re.IGNORECASE
+)
+_FEW = 64  # int32 tables up to here hold paddings and the like
 
 
 class LeftOut(NamedTuple):
@@ -59,6 +64,10 @@ def _not_a_weight(tensor: Tensor) -> LeftOut | None:
         return LeftOut("mask", "skipped", "true or false: a mask, not weights")
     if tensor.dtype in ("int64", "uint64"):
         return LeftOut("index", "skipped", f"{tensor.dtype}: indices, not weights")
+    if tensor.dtype == "int32" and tensor.size <= _FEW:
+        return LeftOut("index", "skipped", f"{tensor.size} integers: sizes or indices, not weights")
+    if _TRANSFORM.search(tensor.name):
+        return LeftOut("transform", "skipped", "by its name a fixed transform of the input, not learned")
     if tensor.hint is None and _BUFFER.search(tensor.name):
         return LeftOut("buffer", "skipped", "by its name a bias, a mask or a buffer, not a weight")
     if kind in "iu":
