@@ -1,5 +1,7 @@
 """The errors a user can meet: one line that says what was seen, what was expected, and where."""
 
+from __future__ import annotations
+
 __all__ = ["HeavytailError", "MatrixError", "RequestError", "SourceError", "visible"]
 
 
@@ -12,6 +14,11 @@ class SourceError(HeavytailError):
 
     def __init__(self, where: object, problem: str) -> None:
         super().__init__(f"{where}: {problem}")
+        self._parts = str(where), problem
+
+    def __reduce__(self) -> tuple[type[SourceError], tuple[str, str]]:
+        """Go to other processes with both parts."""
+        return type(self), self._parts
 
 
 class RequestError(HeavytailError):

@@ -14,14 +14,15 @@ U(x) = sum_j |P g_j|^2 / sum_j |g_j|^2 the share of the probes above x.
    once: the x may be chosen with the probes in view.
 2. Quadrature. U(x) is not known, but the passes enclose it, without chance: `lanczos.enclose`.
 3. Rounding. The quadrature is that of a matrix B' with |B' - B| <= r (`Krylov.rounding`). By the sin-theta theorem of
-   Davis and Kahan (1970), |P_B(above x + t) P_B'(not above x)| <= r / t, hence sqrt(U_B(x + t)) <= sqrt(U_B'(x)) + r / t,
-   and likewise from below and for 1 - U. With t = 2^20 r eigenvalues are blurred by 1e-7 of the largest or less, sqrt(U) by 2^-20.
+   Davis and Kahan (1970), |P_B(above x + t) P_B'(not above x)| <= r / t. So the root of the share above x + t in B is
+   at most r / t over that of the share above x in B', and likewise from below, and for 1 - U. With t = 2^20 r
+   eigenvalues are blurred by some 1e-7 of the largest one of A, and the roots of shares by 2^-20.
 
 Some bounds hold without chance: Ritz values are lower bounds (Cauchy's interlacing), and as all eigenvalues add up to
 ||W||_F^2, none is above its lower bound by more than the sum of all lower bounds leaves of that.
 
-Chen, Trogdon and Ubaru (2021, arXiv:2105.06595) enclose a share as in 2, and take a bound on its chance that is the
-same for all x and, at its narrowest, twice as wide.
+Chen, Trogdon and Ubaru (2021, arXiv:2105.06595) enclose a share as in 2, all of A's at once, and bound its chance by
+2 sqrt(log(2 M / delta) / (s (M + 2))) for all x, which is at least twice the width in 1.
 """
 
 from __future__ import annotations

@@ -128,15 +128,14 @@ def block_lanczos(
     _orthogonalise(starts, known)
     most = min(M - known.shape[1], starts.shape[1] * passes)
     V, T, E = np.empty((M, most), order="F"), np.zeros((most, most)), np.zeros((0, most))
-    block = _independent(starts, 0.0)[0]
-    coordinates = np.zeros((most, starts.shape[1]))
-    coordinates[: block.shape[1]] = block.T @ starts
+    block = _independent(starts, 1e-10 * float(np.linalg.norm(starts)))[0]
     relative = 10 * sqrt(N + M) * _UNIT
     done = d = 0
     norm = 0.0
     while block.shape[1] and done < passes:
+        _orthogonalise(block, known, V[:, :d])  # what a short vector still held of the space has grown with it
         old, d = d, d + block.shape[1]
-        V[:, old:d] = block
+        V[:, old:d] = block = np.linalg.qr(block)[0]
         Z, squares = _apply(rows, block)
         if done == 0:
             norm = squares
@@ -148,13 +147,11 @@ def block_lanczos(
         block, after = _independent(Z, rounding)
         E = np.zeros((len(after), most))
         E[:, old:d] = after
-        if done < passes:
-            _orthogonalise(block, known, V[:, :d])  # what a short vector still held of the space has grown with it
-            block = np.linalg.qr(block)[0][:, : most - d]
+        block = block[:, : most - d]
     T = np.triu(T[:d, :d])
     T += np.triu(T, 1).T
     rounding = max(rounding, relative * float(np.linalg.eigvalsh(T)[-1]))
-    return Krylov(V[:, :d], T, E[:, :d], coordinates[:d], norm, done, rounding)
+    return Krylov(V[:, :d], T, E[:, :d], V[:, :d].T @ starts, norm, done, rounding)
 
 
 def jacobi(krylov: Krylov, start: int) -> Jacobi:

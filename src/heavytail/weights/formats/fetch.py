@@ -76,18 +76,19 @@ def redacted(url: str) -> str:
     return re.sub(r"(https?://[^?#]*)([?#])(?:(?!::).)*", r"\1\2...", url, flags=re.IGNORECASE | re.DOTALL)
 
 
-def patiently(where: object, what: str, attempt: Callable[[], T]) -> T:
+def patiently(where: object, what: str, attempt: Callable[[], T], tries: int = len(PAUSES) + 1) -> T:
     """Call `attempt` until it gives an answer, with growing pauses between a few tries.
 
     Args:
         where: the file or folder, for messages.
         what: what is asked for, for messages.
         attempt: the call; a `PassingError` of it leads to the next try.
+        tries: how often it is called at most.
 
     Raises:
         SourceError: the last try failed as well.
     """
-    for pause in PAUSES:
+    for pause in PAUSES[: tries - 1]:
         try:
             return attempt()
         except PassingError:
@@ -95,7 +96,6 @@ def patiently(where: object, what: str, attempt: Callable[[], T]) -> T:
     try:
         return attempt()
     except PassingError as trouble:
-        tries = len(PAUSES) + 1
         raise SourceError(where, f"{what} could not be read in {tries} tries: {trouble}") from None
 
 

@@ -63,8 +63,8 @@ def read_onnx(file: File) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
         files = Files(file)
         tensors: list[Tensor] = []
         for constant, name in zip(kept, names, strict=True):
-            for tensor in _tensors(files, found, constant, name, schemes[constant.value]):
-                tensors.append(tensor if tensor.name == name else _renamed(tensor, taken))
+            seen = _tensors(files, found, constant, name, schemes[constant.value])
+            tensors += [tensor if tensor.name == name else _renamed(tensor, taken) for tensor in seen]
         return tuple(tensors), _notes(found, model, companions)
 
 

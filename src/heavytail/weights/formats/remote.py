@@ -163,7 +163,8 @@ def _described(url: str, fresh: bool = False) -> LocalFile | LocalFolder | Remot
         except Exception as error:
             raise fetch.blamed(redacted(url), error) from None
 
-    info, entries = fetch.patiently(redacted(url), "its description", look)
+    # The file systems ask again themselves, so a place that cannot be reached takes long enough.
+    info, entries = fetch.patiently(redacted(url), "its description", look, tries=2)
     if fetch.local(fs):
         return LocalFolder(Path(path)) if info["type"] == "directory" else LocalFile(Path(path))
     if info["type"] == "directory":
