@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tflite
 
-from heavytail.weights.formats.flatbuffer import Bytes, Table, root
+from heavytail.weights.formats.tflite.flatbuffer import Bytes, Table, root
 
 
 def table(fields):

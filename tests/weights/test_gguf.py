@@ -15,7 +15,7 @@ from models import model
 from weights.cases import opened
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats import gguf_types
+from heavytail.weights.formats.gguf import types as gguf_types
 from heavytail.weights.source import open_source
 
 PLAIN = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8")

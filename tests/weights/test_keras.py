@@ -23,11 +23,11 @@ from weights.cases import opened
 import heavytail as ht
 from heavytail.errors import SourceError
 from heavytail.weights.formats.archive import members
-from heavytail.weights.formats.files import LocalFile
-from heavytail.weights.formats.hdf5 import read_hdf5
-from heavytail.weights.formats.hdf5_heap import GuardedStream
-from heavytail.weights.formats.keras import read_keras
-from heavytail.weights.formats.slices import Inflated, Slice
+from heavytail.weights.formats.keras.archive import read_keras
+from heavytail.weights.formats.keras.hdf5 import read_hdf5
+from heavytail.weights.formats.keras.heap import GuardedStream
+from heavytail.weights.places.files import LocalFile
+from heavytail.weights.places.slices import Inflated, Slice
 from heavytail.weights.source import open_source
 from heavytail.weights.tensor import Hint
 

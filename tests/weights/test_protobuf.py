@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heavytail.weights.formats.protobuf import Wire, signed, varints
+from heavytail.weights.formats.onnx.protobuf import Wire, signed, varints
 
 
 def encoded(value):

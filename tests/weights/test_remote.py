@@ -21,9 +21,9 @@ from weights.servers import FileServer, Hub, cut_after, put, refused, s3_server,
 
 import heavytail
 from heavytail.errors import SourceError
-from heavytail.weights.formats import fetch, hub, remote
-from heavytail.weights.formats.files import LocalFile, LocalFolder
-from heavytail.weights.formats.remote import RemoteFile, RemoteFolder, open_url
+from heavytail.weights.places import fetch, hub, remote
+from heavytail.weights.places.files import LocalFile, LocalFolder
+from heavytail.weights.places.remote import RemoteFile, RemoteFolder, open_url
 from heavytail.weights.source import open_source
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")

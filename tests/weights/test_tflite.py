@@ -18,7 +18,7 @@ from weights.cases import opened
 from weights.tflite_models import Node, Op, constant, model
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats.tflite import read_tflite
+from heavytail.weights.formats.tflite.reader import read_tflite
 from heavytail.weights.layout import plan
 from heavytail.weights.source import open_source
 from heavytail.weights.tensor import Hint

@@ -24,15 +24,20 @@ def cluster(address: str) -> Iterator[Executor]:
         address: of its scheduler, such as "tcp://10.0.0.1:8786".
 
     Raises:
-        RequestError: if nothing answers there, or there is no worker.
+        RequestError: if it is no address, nothing answers there, or there is no worker.
     """
     if find_spec("distributed") is None:
         raise RequestError("--scheduler needs dask: pip install 'heavytail[dask]'")
     from distributed import Client
+    from distributed.comm import get_address_host_port
 
     try:
+        get_address_host_port(address, strict=True)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise RequestError(f"scheduler {visible(address)!r} is no address such as tcp://10.0.0.1:8786") from error
+    try:
         client: Any = Client(address, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, TimeoutError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise RequestError(f"scheduler {visible(address)}: no Dask scheduler answers there") from error
     with client:
         try:

@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats.faults import one_line, quoted, reading
-from heavytail.weights.formats.files import File, Folder
+from heavytail.weights.faults import one_line, quoted, reading
+from heavytail.weights.places.files import File, Folder
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["Choice", "choose", "natural", "pick_indexed", "read_index"]

@@ -11,26 +11,26 @@ from pathlib import Path
 from typing import Any
 
 from heavytail.errors import SourceError
+from heavytail.weights.faults import quoted, reading
 from heavytail.weights.folder import choose, natural, pick_indexed, read_index
 from heavytail.weights.formats.archive import members
-from heavytail.weights.formats.faults import quoted, reading
-from heavytail.weights.formats.files import File, Folder, LocalFile, LocalFolder
-from heavytail.weights.formats.gguf import read_gguf
-from heavytail.weights.formats.hdf5 import read_hdf5
-from heavytail.weights.formats.keras import read_keras
+from heavytail.weights.formats.gguf.reader import read_gguf
+from heavytail.weights.formats.keras.archive import read_keras
+from heavytail.weights.formats.keras.hdf5 import read_hdf5
 from heavytail.weights.formats.mapping import read_mapping
 from heavytail.weights.formats.module import read_module
 from heavytail.weights.formats.npz import read_npy, read_npz
-from heavytail.weights.formats.onnx import read_onnx
+from heavytail.weights.formats.onnx.reader import read_onnx
 from heavytail.weights.formats.ranges import Region
-from heavytail.weights.formats.remote import RemoteFolder, open_url
 from heavytail.weights.formats.safetensors import read_safetensors
 from heavytail.weights.formats.sniff import foreign, kind_of, zip_kind
-from heavytail.weights.formats.tflite import read_tflite
-from heavytail.weights.formats.torch_legacy import read_torch_legacy
-from heavytail.weights.formats.torch_zip import read_torch_zip
-from heavytail.weights.formats.torchscript import read_torchscript
+from heavytail.weights.formats.tflite.reader import read_tflite
+from heavytail.weights.formats.torch.legacy import read_torch_legacy
+from heavytail.weights.formats.torch.script import read_torchscript
+from heavytail.weights.formats.torch.zip import read_torch_zip
 from heavytail.weights.norms import join_norms
+from heavytail.weights.places.files import File, Folder, LocalFile, LocalFolder
+from heavytail.weights.places.remote import RemoteFolder, open_url
 from heavytail.weights.quantised import join_quantised, recognise
 from heavytail.weights.tensor import Source, Tensor
 

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from heavytail.weights.formats.files import File
+from heavytail.weights.places.files import File
 
 __all__ = ["Array", "Hint", "Source", "Tensor", "numpy_dtype"]
 

@@ -10,9 +10,9 @@ from typing import BinaryIO
 import numpy as np
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats.faults import quoted
-from heavytail.weights.formats.files import File
+from heavytail.weights.faults import quoted
 from heavytail.weights.formats.ranges import Deflated, Plain, Region
+from heavytail.weights.places.files import File
 
 __all__ = ["content", "members"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from heavytail.weights.formats.faults import quoted
+from heavytail.weights.faults import quoted
 from heavytail.weights.formats.memory import array_tensor, is_torch_tensor, torch_tensor
 from heavytail.weights.formats.wrappers import find_weights
 from heavytail.weights.tensor import Tensor

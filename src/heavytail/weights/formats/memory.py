@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats.faults import one_line, quoted
+from heavytail.weights.faults import one_line, quoted
 from heavytail.weights.formats.ranges import unreadable
 from heavytail.weights.tensor import Hint, Tensor, numpy_dtype
 

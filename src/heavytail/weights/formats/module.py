@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heavytail.weights.formats.faults import quoted
+from heavytail.weights.faults import quoted
 from heavytail.weights.formats.memory import torch_blocks, torch_tensor
 from heavytail.weights.formats.ranges import unreadable
 from heavytail.weights.tensor import Hint, Tensor

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats.faults import one_line, quoted, reading
-from heavytail.weights.formats.files import File, stem
+from heavytail.weights.faults import one_line, quoted, reading
 from heavytail.weights.formats.ranges import Plain, Region, Strided, contiguous, stored, swapped, unreadable
+from heavytail.weights.places.files import File, stem
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["MAGIC", "read_npy", "read_npz"]

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats.faults import quoted, reading
-from heavytail.weights.formats.files import File
+from heavytail.weights.faults import quoted, reading
+from heavytail.weights.places.files import File
 from heavytail.weights.tensor import Tensor, numpy_dtype
 
 __all__ = ["Deflated", "Plain", "Region", "Strided", "contiguous", "shape_problem", "stored", "swapped", "unreadable"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from heavytail.weights.formats import npz, torch_legacy
-from heavytail.weights.formats.files import File
+from heavytail.weights.formats import npz
+from heavytail.weights.formats.torch import legacy
+from heavytail.weights.places.files import File
 
 __all__ = ["READS", "foreign", "kind_of", "zip_kind"]
 
@@ -50,7 +51,7 @@ def kind_of(file: File, head: bytes, size: int) -> str | None:
         return "zip"
     if head.startswith(npz.MAGIC):
         return "npy"
-    if torch_legacy.MAGIC in head[:32]:
+    if legacy.MAGIC in head[:32]:
         return "torch legacy"
     for offset, magic, kind in _MAGICS:
         if head[offset : offset + len(magic)] == magic:

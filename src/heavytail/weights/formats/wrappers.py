@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from heavytail.weights.formats.faults import one_line, quoted
+from heavytail.weights.faults import one_line, quoted
 
 __all__ = ["Found", "children", "find_weights", "numbered"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from heavytail.weights.formats.faults import one_line
+from heavytail.weights.faults import one_line
 from heavytail.weights.formats.ranges import shape_problem
 from heavytail.weights.quantised.found import Config, Decoded, Found, Misfit
 from heavytail.weights.quantised.grid import Dequantised, Grid, Numbers, floats

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats.faults import quoted
+from heavytail.weights.faults import quoted
 from heavytail.weights.quantised.found import Misfit
 from heavytail.weights.quantised.packing import regroup
 from heavytail.weights.tensor import Array, Tensor

@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any
 
 from heavytail.weights.folder import natural
-from heavytail.weights.formats.keras_layers import Layer, known, unnumbered, variables
+from heavytail.weights.formats.keras.layers import Layer, known, unnumbered, variables
 
 __all__ = ["Variable", "legacy", "modern", "needed", "unique"]
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 
 from heavytail.errors import SourceError
+from heavytail.weights.faults import reading
 from heavytail.weights.formats.archive import content
-from heavytail.weights.formats.faults import reading
-from heavytail.weights.formats.files import File
-from heavytail.weights.formats.hdf5 import read_weights
+from heavytail.weights.formats.keras.hdf5 import read_weights
 from heavytail.weights.formats.ranges import Plain, Region
-from heavytail.weights.formats.slices import Inflated, Slice
+from heavytail.weights.places.files import File
+from heavytail.weights.places.slices import Inflated, Slice
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["read_keras"]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from heavytail.weights.formats.faults import quoted
+from heavytail.weights.faults import quoted
 
 __all__ = ["Opaque", "Symbol", "load_pickle"]
 

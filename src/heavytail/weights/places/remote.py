@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from heavytail.errors import SourceError, visible
-from heavytail.weights.formats import fetch, hub
-from heavytail.weights.formats.fetch import MissingError, redacted
-from heavytail.weights.formats.files import File, LocalFile, LocalFolder
+from heavytail.weights.places import fetch, hub
+from heavytail.weights.places.fetch import MissingError, redacted
+from heavytail.weights.places.files import File, LocalFile, LocalFolder
 
 __all__ = ["RemoteFile", "RemoteFolder", "open_url"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from heavytail.weights.formats.onnx_graph import Graph, Model, Node, Proto, Sparse
+from heavytail.weights.formats.onnx.graph import Graph, Model, Node, Proto, Sparse
 from heavytail.weights.tensor import Hint
 
 __all__ = ["GATES", "RESHAPES", "Constant", "End", "Survey", "Use", "Value", "hint_of", "part", "role", "survey"]

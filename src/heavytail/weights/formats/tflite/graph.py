@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from heavytail.weights.formats.flatbuffer import Table
+from heavytail.weights.formats.tflite.flatbuffer import Table
 from heavytail.weights.tensor import Hint
 
 __all__ = ["Use", "operator_codes", "uses"]

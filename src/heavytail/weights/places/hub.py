@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats import fetch
-from heavytail.weights.formats.faults import one_line, quoted, reading
+from heavytail.weights.faults import one_line, quoted, reading
+from heavytail.weights.places import fetch
 
 __all__ = ["address", "commit", "entry", "listing"]
 

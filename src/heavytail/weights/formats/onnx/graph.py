@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from heavytail.weights.formats.protobuf import Field, Wire
+from heavytail.weights.formats.onnx.protobuf import Field, Wire
 
 __all__ = ["Graph", "Model", "Node", "Proto", "Sparse", "parse"]
 

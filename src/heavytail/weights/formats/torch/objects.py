@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from heavytail.weights.formats.faults import quoted
-from heavytail.weights.formats.pickles import Opaque, Symbol
-from heavytail.weights.formats.refs import (
+from heavytail.weights.faults import quoted
+from heavytail.weights.formats.torch.pickles import Opaque, Symbol
+from heavytail.weights.formats.torch.refs import (
     ODD_SIZES,
     ArrayRef,
     DtypeRef,

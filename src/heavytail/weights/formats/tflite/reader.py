@@ -10,9 +10,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from heavytail.weights.formats.faults import quoted, reading
-from heavytail.weights.formats.files import File
-from heavytail.weights.formats.flatbuffer import Table, root
+from heavytail.weights.faults import quoted, reading
 from heavytail.weights.formats.ranges import (
     Plain,
     Strided,
@@ -22,8 +20,10 @@ from heavytail.weights.formats.ranges import (
     swapped,
     unreadable,
 )
-from heavytail.weights.formats.tflite_graph import Use, operator_codes, uses
-from heavytail.weights.formats.tflite_sparse import sparse
+from heavytail.weights.formats.tflite.flatbuffer import Table, root
+from heavytail.weights.formats.tflite.graph import Use, operator_codes, uses
+from heavytail.weights.formats.tflite.sparse import sparse
+from heavytail.weights.places.files import File
 from heavytail.weights.tensor import Array, Tensor, numpy_dtype
 
 __all__ = ["read_tflite"]

@@ -8,8 +8,8 @@ from struct import Struct, calcsize, unpack
 from typing import BinaryIO, Literal
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats.faults import quoted, reading
-from heavytail.weights.formats.files import File
+from heavytail.weights.faults import quoted, reading
+from heavytail.weights.places.files import File
 
 __all__ = ["Header", "Info", "read_header"]
 

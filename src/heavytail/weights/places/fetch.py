@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats.faults import one_line
+from heavytail.weights.faults import one_line
 
 __all__ = [
     "Answer",

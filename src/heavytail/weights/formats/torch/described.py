@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats.faults import quoted
-from heavytail.weights.formats.files import File
+from heavytail.weights.faults import quoted
 from heavytail.weights.formats.memory import array_tensor
 from heavytail.weights.formats.ranges import Plain, Region, Strided, shape_problem, stored, unreadable
-from heavytail.weights.formats.refs import ArrayRef, StorageRef, TensorRef, itemsize
+from heavytail.weights.formats.torch.refs import ArrayRef, StorageRef, TensorRef, itemsize
 from heavytail.weights.formats.wrappers import find_weights
+from heavytail.weights.places.files import File
 from heavytail.weights.tensor import Tensor, numpy_dtype
 
 __all__ = ["describe", "is_described", "located"]

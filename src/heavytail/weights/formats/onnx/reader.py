@@ -11,15 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import prod
 
-from heavytail.weights.formats.faults import quoted, reading
-from heavytail.weights.formats.files import File
-from heavytail.weights.formats.onnx_data import Files, type_name
-from heavytail.weights.formats.onnx_graph import Model, Proto, Sparse, parse
-from heavytail.weights.formats.onnx_quantised import Scheme, dequantised, is_companion, scheme_of
-from heavytail.weights.formats.onnx_tensors import View, tensor_of
-from heavytail.weights.formats.onnx_use import GATES, RESHAPES, Constant, End, Survey, hint_of, part, role, survey
-from heavytail.weights.formats.protobuf import Wire
+from heavytail.weights.faults import quoted, reading
+from heavytail.weights.formats.onnx.data import Files, type_name
+from heavytail.weights.formats.onnx.graph import Model, Proto, Sparse, parse
+from heavytail.weights.formats.onnx.protobuf import Wire
+from heavytail.weights.formats.onnx.quantised import Scheme, dequantised, is_companion, scheme_of
+from heavytail.weights.formats.onnx.tensors import View, tensor_of
+from heavytail.weights.formats.onnx.use import GATES, RESHAPES, Constant, End, Survey, hint_of, part, role, survey
 from heavytail.weights.formats.ranges import contiguous, unreadable
+from heavytail.weights.places.files import File
 from heavytail.weights.tensor import Hint, Tensor
 
 __all__ = ["read_onnx"]

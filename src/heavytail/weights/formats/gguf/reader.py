@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.errors import SourceError
-from heavytail.weights.formats.faults import quoted, reading
-from heavytail.weights.formats.files import File
-from heavytail.weights.formats.gguf_header import Header, Info, read_header
-from heavytail.weights.formats.gguf_types import FILE_TYPES, TYPES, Stored, can_dequantize, dequantize
+from heavytail.weights.faults import quoted, reading
+from heavytail.weights.formats.gguf.header import Header, Info, read_header
+from heavytail.weights.formats.gguf.types import FILE_TYPES, TYPES, Stored, can_dequantize, dequantize
 from heavytail.weights.formats.ranges import (
     Fill,
     Plain,
@@ -26,6 +25,7 @@ from heavytail.weights.formats.ranges import (
     swapped,
     unreadable,
 )
+from heavytail.weights.places.files import File
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["read_gguf"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from heavytail.weights.formats.faults import quoted, reading
-from heavytail.weights.formats.files import File
-from heavytail.weights.formats.hdf5_arrays import Contents, read_contents
-from heavytail.weights.formats.keras_layers import Layer, layers, place
-from heavytail.weights.formats.keras_names import Variable, legacy, modern, needed, text, unique
+from heavytail.weights.faults import quoted, reading
+from heavytail.weights.formats.keras.arrays import Contents, read_contents
+from heavytail.weights.formats.keras.layers import Layer, layers, place
+from heavytail.weights.formats.keras.names import Variable, legacy, modern, needed, text, unique
+from heavytail.weights.places.files import File
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["read_hdf5", "read_weights"]

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from heavytail.errors import SourceError
+from heavytail.weights.faults import quoted, reading
 from heavytail.weights.formats.archive import content
-from heavytail.weights.formats.described import describe
-from heavytail.weights.formats.faults import quoted, reading
-from heavytail.weights.formats.files import File
-from heavytail.weights.formats.objects import Forbidden, find_global, storage_of
-from heavytail.weights.formats.pickles import load_pickle
 from heavytail.weights.formats.ranges import Plain, Region, swapped
-from heavytail.weights.formats.refs import StorageRef, itemsize
+from heavytail.weights.formats.torch.described import describe
+from heavytail.weights.formats.torch.objects import Forbidden, find_global, storage_of
+from heavytail.weights.formats.torch.pickles import load_pickle
+from heavytail.weights.formats.torch.refs import StorageRef, itemsize
+from heavytail.weights.places.files import File
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["Archive", "open_archive", "read_torch_zip"]

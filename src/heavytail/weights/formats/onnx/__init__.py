@@ -1,0 +1,1 @@
+"""ONNX: a graph in protobuf."""

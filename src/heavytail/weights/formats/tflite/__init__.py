@@ -1,0 +1,1 @@
+"""TensorFlow Lite: a graph in a flatbuffer."""

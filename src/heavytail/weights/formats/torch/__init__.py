@@ -1,0 +1,1 @@
+"""What PyTorch writes: pickles beside storages."""

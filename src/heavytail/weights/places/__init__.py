@@ -1,0 +1,1 @@
+"""Where bytes stand: on a disk, or behind a URL."""
