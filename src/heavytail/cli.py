@@ -84,7 +84,11 @@ def _parser() -> argparse.ArgumentParser:
         "and what noise of its shape explains.",
         epilog="Exit codes: 0 done; 2 the request or the source cannot be understood; 3 done in part.",
     )
-    analyze.add_argument("source", metavar="SOURCE", help="a file or a directory: safetensors, PyTorch, .npz")
+    analyze.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a file, a folder or a URL: safetensors, PyTorch, ONNX, Keras, GGUF, TensorFlow Lite, .npz",
+    )
     for name in _FORMATS:
         dash = ", - for standard output" if name == "json" else ""
         analyze.add_argument(f"--{name}", metavar="FILE", help=f"write the report as {name}{dash}")
@@ -309,12 +313,16 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
 
             yield advance
     else:
-        last = time.monotonic()
+        from heavytail.terminal import human_time
+
+        start = last = time.monotonic()
 
         def say(name: str, done: float, total: float) -> None:
             nonlocal last
-            if time.monotonic() - last > 5:
-                last = time.monotonic()
-                sys.stderr.write(f"{done / total:.0%} of the work done, last {visible(name)}\n")
+            now = time.monotonic()
+            if now - last > 5 and done:
+                last = now
+                left = human_time((now - start) * (total - done) / done)
+                sys.stderr.write(f"{done / total:.0%} of the work done, about {left} left, last {visible(name)}\n")
 
         yield say

@@ -185,9 +185,11 @@ def print_estimate(estimate: Estimate, rate: float, threads: int, console: Conso
     table.add_row("matrices", f"{sum(part.count for part in parts):,}")
     table.add_row("to read", human_bytes(sum(cost.bytes for cost in estimate.costs)))
     table.add_row("operations", f"{operations:.3g} floating-point operations")
-    table.add_row(
-        "memory", f"{human_bytes(largest.memory if largest else 0)} for the largest tensor, plus Python's own"
-    )
+    memory = f"{human_bytes(largest.memory if largest else 0)} for the largest tensor, plus Python's own"
+    beyond = sum(len(p.parts) for p, c in zip(estimate.plans, estimate.costs, strict=True) if c.memory > estimate.room)
+    if beyond:
+        memory += f"; {beyond} rows need more than the limit leaves, {human_bytes(estimate.room)}"
+    table.add_row("memory", memory)
     work = sum(cost.work for cost in estimate.costs)
     table.add_row(
         "time", f"about {human_time(work / rate)} of one thread, {human_time(work / rate / threads)} of {threads}"

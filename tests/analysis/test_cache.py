@@ -1,22 +1,23 @@
 import errno
+import json
 import logging
 import os
 import time
-from functools import partial
+from io import DEFAULT_BUFFER_SIZE, BufferedReader, FileIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from analysis.runs import finish, layers, records, start, written
-from cases import Reads, gaussian, student, tensor
+from cases import gaussian, student, tensor
 
 import heavytail as ht
 from heavytail.analysis.cache import Cache, digest_of
 from heavytail.cli import main
 from heavytail.errors import RequestError
-from heavytail.weights.formats.files import LocalFile
 from heavytail.weights.formats.ranges import Plain
+from heavytail.weights.places.files import LocalFile
 
 OPTIONS = {
     "none": {},
@@ -54,32 +55,33 @@ def sealed(monkeypatch):
     return lambda: monkeypatch.setattr(Plain, "open", explode)
 
 
+class Counted(FileIO):
+    """A file that counts what is read of it."""
+
+    total = 0
+
+    def readinto(self, buffer):
+        n = super().readinto(buffer)
+        Counted.total += n
+        return n
+
+    def readall(self):
+        data = super().readall()
+        Counted.total += len(data)
+        return data
+
+
 @pytest.fixture
-def count(monkeypatch):
-    """Count the bytes that are read of files."""
-    read = [0]
-    real = LocalFile.open
+def read(monkeypatch):
+    """Gives a function that tells how many bytes of files were read since it was last asked."""
 
-    def counting(self):
-        stream = real(self)
-        before = stream.raw
+    def told():
+        total, Counted.total = Counted.total, 0
+        return total
 
-        class Counted(type(before)):
-            def readinto(self, buffer):
-                n = super().readinto(buffer)
-                read[0] += n
-                return n
-
-        import io
-
-        stream.close()
-        return io.BufferedReader(Counted(self.path, "rb") if False else Counted(str(_path(before)), "rb"))
-
-    def _path(raw):
-        return raw.name
-
-    monkeypatch.setattr(LocalFile, "open", counting)
-    return read
+    monkeypatch.setattr(LocalFile, "open", lambda self: BufferedReader(Counted(self.path)))
+    told()
+    return told
 
 
 def table(source, **options):
@@ -88,3 +90,329 @@ def table(source, **options):
 
 def warnings(caplog):
     return [r.getMessage() for r in caplog.records if r.name == "heavytail.analysis.cache"]
+
+
+# ------------------------------------------------------------------------------------------- the same, cold or warm
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_the_report_is_the_same_without_a_cache_with_a_cold_and_with_a_warm_one(model, cache, options):
+    without = table(model, **options)
+    assert table(model, cache=cache, **options) == without
+    kept = [(path, path.read_bytes()) for path in records(cache)]
+    assert kept
+    assert table(model, cache=cache, **options) == without
+    assert [(path, path.read_bytes()) for path in records(cache)] == kept
+
+
+def test_results_of_other_options_are_not_mistaken_for_each_other(model, cache):
+    expected = {name: table(model, **options) for name, options in OPTIONS.items()}
+    for name, options in (*OPTIONS.items(), *reversed(OPTIONS.items())):
+        assert table(model, cache=cache, **options) == expected[name], name
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_number_of_threads_does_not_matter_to_a_cache(model, cache, jobs):
+    without = table(model, jobs=1)
+    assert table(model, cache=cache, jobs=jobs) == without
+    assert table(model, cache=cache, jobs=3 - jobs) == without
+
+
+@pytest.mark.parametrize("name", ["none", "nulls", "vectors", "unfold", "operator", "weightwatcher"])
+def test_a_warm_cache_reads_no_weights(model, cache, sealed, name):
+    expected = table(model, cache=cache, **OPTIONS[name])
+    sealed()
+    assert table(model, cache=cache, **OPTIONS[name]) == expected
+    assert '"failed": 0' in expected.replace('"failed":0', '"failed": 0')
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"bootstrap": 40}, {"bootstrap": 40, "seed": 9}, {"seed": 3}, {"layers": "lstm*"}, {"layers": "phase=*"}],
+)
+def test_a_new_fit_reads_no_weights(model, cache, sealed, options):
+    expected = table(model, **options)
+    table(model, cache=cache)
+    sealed()
+    assert table(model, cache=cache, **options) == expected
+
+
+def test_a_warm_cache_reads_of_the_file_no_more_than_its_header(tmp_path, cache, read):
+    model = written(tmp_path / "large.safetensors", {"a.weight": gaussian(500, 300), "b.weight": gaussian(400, 200)})
+    table(model, cache=cache)
+    assert read() > model.stat().st_size
+    table(model, cache=cache)
+    assert read() < 5 * DEFAULT_BUFFER_SIZE < model.stat().st_size / 20
+
+
+def test_a_warm_cache_does_read_where_there_is_no_result(model, cache, sealed):
+    # That the seal of the tests above holds.
+    table(model, cache=cache)
+    sealed()
+    report = ht.analyze(model, cache=cache, nulls=2)
+    assert "weights were read" in {row.name: row for row in report.rows}["embed"].reason
+    assert not report.complete
+
+
+# ------------------------------------------------------------------------------------------------ what it is kept under
+
+
+def test_a_file_of_other_content_is_noticed_though_its_size_and_time_are_the_same(model, cache):
+    table(model, cache=cache)
+    before = model.stat()
+    data = bytearray(model.read_bytes())
+    begin = 8 + int.from_bytes(data[:8], "little")
+    end = begin + json.loads(data[8:begin])["zero.weight"]["data_offsets"][1]
+    data[end - 4 : end] = np.float32(0.5).tobytes()
+    time.sleep(0.02)  # the clock of a file system is coarser than ours
+    model.write_bytes(data)
+    os.utime(model, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = model.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    assert table(model, cache=cache) == table(model)
+    assert {row.name: row for row in ht.analyze(model, cache=cache).rows}["zero"].norm == 0.25
+
+
+def test_one_changed_tensor_alone_is_done_again(model, cache):
+    table(model, cache=cache)
+    before = records(cache)
+    written(model, layers() | {"embed.weight": gaussian(120, 60, seed=9).astype(np.float32)})
+    assert table(model, cache=cache) == table(model)
+    more = set(records(cache)) - set(before)
+    assert len(more) == 2 + sum(array.ndim > 1 for array in layers().values())  # two results, and each tensor's digest
+
+
+def test_the_same_numbers_are_found_under_another_path(model, cache, tmp_path):
+    table(model, cache=cache)
+    before = results(cache)
+    other = tmp_path / "other" / "renamed.safetensors"
+    other.parent.mkdir()
+    other.write_bytes(model.read_bytes())
+    assert table(other, cache=cache) == table(other)
+    assert results(cache) == before
+
+
+def test_the_same_numbers_are_found_in_another_container(model, cache, tmp_path):
+    table(model, cache=cache)
+    before = results(cache)
+    np.savez(tmp_path / "m.npz", **layers())
+    np.savez_compressed(tmp_path / "z.npz", **layers())
+    torch.save({name: torch.tensor(array) for name, array in layers().items()}, tmp_path / "m.pt")
+    for source in (tmp_path / "m.npz", tmp_path / "z.npz", tmp_path / "m.pt", layers()):
+        assert table(source, cache=cache) == table(source)
+    assert results(cache) == before
+
+
+def test_the_same_numbers_under_another_name_or_shape_have_their_own_rows(cache):
+    W = gaussian(60, 60, seed=1)
+    models = [{"a": W}, {"b": W}, {"a": W.T}, {"a": W.reshape(90, 40)}, {"a": W.astype(np.float32)}, {"qkv.weight": W}]
+    models += [{"a": W.reshape(3, 20, 60)}, {"qkv.weight": W.reshape(120, 30)[:90]}, {"a": W.reshape(120, 30)[:90]}]
+    models += [{"conv.weight": W.reshape(20, 20, 3, 3)}, {"conv.kernel": W.reshape(3, 3, 20, 20)}]
+    for options in ({}, {"nulls": 2}, {"conv": "unfold"}, {"conv": "operator"}, {"convention": "weightwatcher"}):
+        for model in models:
+            assert table(model, cache=cache, **options) == table(model, **options)
+
+
+def test_a_name_of_any_characters_is_a_key(cache):
+    model = {"a\ud800": gaussian(40, 30), "\x00/../b": gaussian(40, 30, seed=1), "": gaussian(40, 30, seed=2)}
+    for nulls in (0, 2):
+        assert ht.analyze(model, cache=cache, nulls=nulls).rows == ht.analyze(model, cache=cache, nulls=nulls).rows
+    assert all(path.is_relative_to(cache) for path in records(cache))
+
+
+def results(cache):
+    """The records that are no digests."""
+    return {path for path in records(cache) if path.stat().st_size > 200}
+
+
+@pytest.mark.parametrize("kind", ["mapping", "module"])
+def test_models_in_memory_have_a_cache_too(cache, kind, monkeypatch):
+    if kind == "mapping":
+        model = layers()
+    else:
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Conv2d(8, 32, 3), torch.nn.Linear(60, 70), torch.nn.LSTM(30, 40))
+    expected = table(model)
+    assert table(model, cache=cache) == expected
+    before = records(cache)
+    monkeypatch.setattr("heavytail.analysis.jobs._measured", lambda *_: 1 / 0)
+    assert table(model, cache=cache) == expected
+    assert records(cache) == before
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_the_digest_is_of_the_numbers_however_they_stand(rows):
+    W = student(50, 40)
+    whole = digest_of(tensor("a", W))
+    assert digest_of(tensor("b", W[::-1][::-1])) == whole
+    assert digest_of(tensor("c", np.asfortranarray(W))) == whole
+    assert digest_of(tensor("d", W), W) == digest_of(tensor("d", W), np.asfortranarray(W)) == whole
+    cut = tensor("e", W)
+    assert digest_of(type(cut)("e", cut.shape, cut.dtype, lambda _: cut.blocks(rows))) == whole
+    assert (
+        len({whole, digest_of(tensor("f", W.T)), digest_of(tensor("g", -W)), digest_of(tensor("h", W[:, ::-1]))}) == 4
+    )
+    assert digest_of(tensor("i", W.reshape(40, 50))) != whole
+
+
+# -------------------------------------------------------------------------------------------------------- what can fail
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+def exchange(path):
+    path.write_bytes(b"\x00" * 1000)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("damage", [flip, truncate, empty, directory, exchange])
+def test_damaged_records_are_noticed_and_made_anew(model, cache, damage, jobs, caplog):
+    expected = table(model, cache=cache, jobs=jobs)
+    good = {path: path.read_bytes() for path in records(cache)}
+    assert not warnings(caplog)
+    for path in good:
+        damage(path)
+    assert table(model, cache=cache, jobs=jobs) == expected
+    said = warnings(caplog)
+    assert any("cannot be used and is made anew" in text for text in said)
+    if damage is directory:
+        assert any("is not kept" in text for text in said)
+        return
+    assert {path: path.read_bytes() for path in records(cache)} == good
+    caplog.clear()
+    assert table(model, cache=cache, jobs=jobs) == expected
+    assert not warnings(caplog)
+
+
+def test_each_damaged_record_alone_is_noticed(model, cache, caplog):
+    expected = table(model, cache=cache)
+    for path in records(cache):
+        good = path.read_bytes()
+        flip(path)
+        assert table(model, cache=cache) == expected
+        # A spectrum is looked at only where what was measured with it is not there.
+        assert path.read_bytes() == good or not warnings(caplog)
+        path.write_bytes(good)
+        caplog.clear()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read anything")
+def test_records_that_may_not_be_read_are_made_anew(model, cache, caplog):
+    expected = table(model, cache=cache)
+    for path in records(cache):
+        path.chmod(0)
+    assert table(model, cache=cache) == expected
+    assert any("Permission denied" in text for text in warnings(caplog))
+    assert all(path.stat().st_mode & 0o400 for path in results(cache))
+
+
+def test_records_that_cannot_be_read_are_made_anew(model, cache, caplog, monkeypatch):
+    expected = table(model, cache=cache)
+
+    def refused(self):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    assert table(model, cache=cache) == expected
+    assert any("Permission denied" in text for text in warnings(caplog))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_full_disk_costs_the_cache_alone(model, cache, caplog, monkeypatch, half):
+    expected = table(model)
+    real, calls = Path.write_bytes, []
+
+    def full(self, data):
+        calls.append(self)
+        if len(calls) == 1:  # when the folder is opened there still is room
+            return real(self, data)
+        if half:
+            real(self, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert table(model, cache=cache) == expected
+    assert len(calls) > 1
+    said = warnings(caplog)
+    assert said
+    assert all("is not kept in the cache" in text and "No space left on device" in text for text in said)
+    assert records(cache) == []
+    assert logging.getLogger("heavytail.analysis.cache").level == logging.NOTSET
+
+
+def test_two_processes_may_share_a_folder_from_the_same_moment_on(model, cache):
+    both = [start(model, "--cache", cache, "--json", "-", "--jobs", jobs) for jobs in (1, 2)]
+    ended = [finish(process) for process in both]
+    assert ended == [(0, table(model))] * 2
+    assert not [path for path in records(cache) if path.name.startswith(".")]
+    assert table(model, cache=cache) == ended[0][1]
+
+
+def test_what_killed_processes_left_half_written_is_swept_away_when_nobody_writes_it_any_more(cache):
+    Cache.at(cache).put(1, "a")
+    kept = records(cache)
+    old, new = cache / ".abandoned", cache / ".pending"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    Cache.at(cache)
+    assert records(cache) == [new, *kept]
+
+
+def test_records_are_as_readable_as_other_files_of_the_user(cache, tmp_path):
+    Cache.at(cache).put(1.5, "a")
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    assert {path.stat().st_mode for path in records(cache)} == {plain.stat().st_mode}
+
+
+def unusable(folder):
+    (folder / "file").write_text("a file")
+    return {
+        "a file": folder / "file",
+        "below a file": folder / "file" / "cache",
+        "no such device": Path("/proc/heavytail"),
+        "a name too long": folder / ("x" * 300),
+        "a name of zeros": folder / "a\0b",
+    }
+
+
+@pytest.mark.parametrize("which", ["a file", "below a file", "no such device", "a name too long", "a name of zeros"])
+def test_a_folder_that_cannot_be_made_is_one_line(model, tmp_path, which, capsys):
+    folder = unusable(tmp_path)[which]
+    with pytest.raises(RequestError, match=r"^cache ") as caught:
+        table(model, cache=folder)
+    assert "\n" not in str(caught.value)
+    assert main(["analyze", str(model), "--cache", str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("heavytail: cache ")
+    assert err.count("\n") == 1
+
+
+def test_a_layer_that_fails_is_not_kept(cache):
+    bad = gaussian(40, 30)
+    bad[0, 0] = np.nan
+    model = {"good": gaussian(40, 30), "bad": bad}
+    assert table(model, cache=cache) == table(model)
+    first = records(cache)
+    assert table(model, cache=cache) == table(model)
+    assert records(cache) == first
+    assert len(results(cache)) == 2  # of the good one: its spectrum, and what was measured

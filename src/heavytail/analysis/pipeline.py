@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from math import inf
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -45,11 +46,13 @@ class Estimate:
         source: the source, opened but with no tensor read.
         plans: what would be done with each tensor.
         costs: what each plan takes.
+        room: bytes that the work may take under the memory limit; infinite without one.
     """
 
     source: Source
     plans: tuple[Plan, ...]
     costs: tuple[Cost, ...]
+    room: float = inf
 
 
 def analyze(
@@ -118,13 +121,15 @@ def analyze(
 
     nulls, bootstrap, seed = _whole("nulls", nulls, 0), _whole("bootstrap", bootstrap, 0), _whole("seed", seed, 0)
     layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers
+    if approximate and convention == "weightwatcher":
+        raise RequestError("convention 'weightwatcher' has no approximation")
     kept = None if cache is None else Cache.at(Path(cache))
     planned = estimate(source, layers, conv, convention, nulls, vectors, bootstrap, memory_limit)
     threads = threads_of(jobs)
     if device is not None:
         check_device(device)
     wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, bootstrap, seed, kept is not None)
-    left = budget(memory_limit)
+    left = planned.room
     common = Job(planned.plans[0], planned.costs[0], wanted, __version__, _sizes(planned.source), kept is not None)
     common = replace(common, room=left, device=device)
     todo = [
@@ -219,7 +224,7 @@ def estimate(
     plans = chosen.of_plans(plans, opened)
     wanted = None if weightwatcher else Wanted(nulls, vectors, bootstrap)
     left = budget(memory_limit)
-    return Estimate(opened, plans, tuple(cost(p, wanted, left) for p in plans))
+    return Estimate(opened, plans, tuple(cost(p, wanted, left) for p in plans), left)
 
 
 def _sizes(source: Source) -> tuple[tuple[str, int], ...]:

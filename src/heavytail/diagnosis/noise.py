@@ -29,6 +29,7 @@ _NEGLIGIBLE = 0.05  # share of the edge's width by which the kurtosis may move i
 _TURNS = 4  # at most so often scales and spikes are told apart: by then they change little
 _FENCE, _FEW = 3.0, 0.02  # Tukey's outer fence, in distances of quartiles; and the share of lines that may be beyond it
 _ROWS = 4096  # at least so many rows, evenly spread, tell scales and kurtosis where there are more
+_HELD = 16 << 20  # bytes that are held in float64; what takes more is read again as often as needed
 _DEFLATED = 16  # at most so many spikes are taken out of a matrix before the kurtosis of its noise is measured
 
 Vector = NDArray[np.float64]
@@ -184,6 +185,10 @@ def _bulk(evals: Vector, N: int, rank: int, rows: Blocks, M: int, level: float) 
     def sampled(r: int) -> Iterable[Array]:
         return (block[::every] for block in rows(r))
 
+    if 8 * M * (N // every) <= _HELD:
+        held = [block.astype(np.float64) for block in sampled(step)]
+        sampled = lambda r: held  # noqa: E731
+
     @cache
     def vectors() -> Vector:
         return leading_vectors(sampled, step, M, k)
@@ -254,7 +259,8 @@ def _sampling(seen: Entries, count: int) -> float:
 
 def _variation(mean_squares: Vector) -> float:
     mean = float(mean_squares.mean())
-    return float(mean_squares.var()) / mean**2 if mean > 0 else 0.0
+    off = mean_squares - mean
+    return float(off @ off) / off.size / mean**2 if mean > 0 else 0.0
 
 
 def _unequal(seen: Entries) -> bool:

@@ -30,7 +30,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from heavytail.rmt.edges import largest_eigenvalue
 from heavytail.rmt.marchenko_pastur import MarchenkoPastur
-from heavytail.rmt.spikes import AdditiveSpike
 from heavytail.rmt.tracy_widom import TracyWidom
 
 __all__ = [
@@ -168,12 +167,11 @@ def expected_count(
     spikes = np.asarray(spikes, np.float64)
     n, m = N - spikes.size, M - spikes.size
     theta = _angle(np.asarray(x, np.float64) / (sigma**2 * n), m / n)
-    return np.asarray(_count(theta, n, m, kurtosis, spikes / (sigma**2 * n)))
+    return np.asarray(_count(theta, np.sin(theta), n, m, kurtosis, spikes / (sigma**2 * n)))
 
 
-def _count(theta: Vector, n: int, m: int, kurtosis: float, spikes: Vector) -> Vector:
+def _count(theta: Vector, sine: Vector, n: int, m: int, kurtosis: float, spikes: Vector) -> Vector:
     """Give the expected count at angles, for a bulk of m eigenvalues and spikes in units of sigma^2 n."""
-    sine = np.sin(theta)
     count = m * _mass(theta, sine, sqrt(m / n)) + 0.25 - theta / (2 * pi)
     if kurtosis:
         count += kurtosis / pi * sine * np.cos(theta)
@@ -314,9 +312,10 @@ def _angle(y: Vector, c: float) -> Vector:
 
 def _weakness(y: Vector, c: float) -> Vector:
     """Give rho = (threshold / strength)^2 of spikes at y, eigenvalues of unit noise over N; 1 at and below the edge."""
-    model = AdditiveSpike(c)
-    strength = np.asarray(model.strength(np.sqrt(y)))
-    return np.where(np.isnan(strength), 1.0, (model.threshold / strength) ** 2)
+    # The root of s^4 - (y - 1 - c) s^2 + c = 0 that is above the threshold, s^2 > sqrt(c).
+    edge = 2 * sqrt(c)
+    middle = np.maximum(y - 1 - c, edge)
+    return np.asarray(edge / (middle + np.sqrt((middle - edge) * (middle + edge))))
 
 
 def _start(evals: Vector, N: int, M: int) -> float:
@@ -337,8 +336,9 @@ def _variance(evals: Vector, N: int, M: int, k: int, kurtosis: float, variance: 
     x, spikes = evals[index] / n, evals[m:] / n
     for _ in range(60):
         theta = _angle(x / variance, m / n)
-        gap = _count(theta, n, m, kurtosis, spikes / variance) - (index + 0.5)
-        slope = m / pi * sqrt(n / m) * np.sin(theta)
+        sine = np.sin(theta)
+        gap = _count(theta, sine, n, m, kurtosis, spikes / variance) - (index + 0.5)
+        slope = m / pi * sqrt(n / m) * sine
         weight = float(slope @ slope)
         # All eigenvalues outside the support: go to where they are inside.
         step = float(slope @ gap) / weight if weight > 0 else float(np.sign(gap.sum()))

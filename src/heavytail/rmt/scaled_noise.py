@@ -26,7 +26,7 @@ __all__ = ["ScaledNoise", "count_beyond", "fit_scaled_bulk"]
 _FINE, _COARSE = 4096, 48  # scales are taken together in so many groups: for the edge, and for the bulk
 _POINTS = 64  # of the distribution function
 _STEPS, _EXACT = 60, 1e-9  # of Newton's method for the edge; the error is of the order of the last step's square
-_DESCENT = np.geomspace(3, 3e-4, 14)  # imaginary parts, in units of the edge, on the way to the real axis
+_DESCENT = np.geomspace(3, 3e-4, 14)[2:]  # imaginary parts, in units of the edge, on the way to the real axis
 
 Vector = NDArray[np.float64]
 
@@ -111,25 +111,25 @@ class ScaledNoise:
     def _density(self, x: Vector, edge: float) -> Vector:
         """Number of eigenvalues a unit of x, continued from far above the axis, where the root is unique."""
         weighty = self.columns[self.columns[:, 0] > 0]  # a column of zeros is an eigenvalue of zero
-        (r, n), (c, m) = _grouped(self.rows, _COARSE).T, _grouped(weighty, _COARSE).T
+        columns, rows = (_Resolvent.of(_grouped(atoms, _COARSE)) for atoms in (weighty, self.rows))
         a = b = np.zeros(x.shape, np.complex128)
-        lost = np.zeros(x.shape, bool)
         for height in _DESCENT:
             z = x + 1j * height * edge
             # Iterating the equations leads to the root where a and b have positive imaginary parts, and slowly; Newton
             # then finishes, where it stays on that side.
             for _ in range(3):
-                b = -(1 / (1 + np.multiply.outer(a, c))) @ (m * c) / z
-                a = -(1 / (1 + np.multiply.outer(b, r))) @ (n * r) / z
+                b = columns.sums(a)[0] / -z
+                a = rows.sums(b)[0] / -z
             for _ in range(3):
-                p, q = 1 / (1 + np.multiply.outer(a, c)), 1 / (1 + np.multiply.outer(b, r))
-                f, g = b + p @ (m * c) / z, a + q @ (n * r) / z
-                fa, gb = -(p**2) @ (m * c**2) / z, -(q**2) @ (n * r**2) / z
+                (f, p), (g, q) = columns.sums(a), rows.sums(b)
+                f, g = b + f / z, a + g / z
+                fa, gb = columns.slopes(p) / z, rows.slopes(q) / z
                 below = 1 - fa * gb
                 da, db = (g - gb * f) / below, (f - fa * g) / below
                 inside = ((a - da).imag > 0) & ((b - db).imag > 0)
                 a, b = np.where(inside, a - da, a), np.where(inside, b - db, b)
-            lost = ~inside | (np.abs(da) > 1e-3 * np.abs(a))
+        lost = ~inside | (np.abs(da) > 1e-3 * np.abs(a))
+        c, m = columns.atoms
         each = -1 / (1 + np.multiply.outer(a, c)) / z[:, None]
         found = ~lost & (each.imag > -1e-9 * np.abs(each)).all(axis=1)
         if not found.any():
@@ -137,6 +137,43 @@ class ScaledNoise:
         # Where Newton has lost the root the neighbours know the density.
         density = (each[found] @ m).imag / pi
         return np.asarray(np.interp(np.arange(x.size), np.flatnonzero(found), density))
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolvent:
+    """The sum of m c / (1 + c u) over one side's scales, in real numbers: complex quotients take twice as long."""
+
+    atoms: Vector  # (2, groups): c and m
+    basis: Vector  # c and 1
+    weights: Vector  # m c
+
+    @classmethod
+    def of(cls, atoms: Vector) -> _Resolvent:
+        c, m = atoms.T
+        return cls(atoms.T, np.stack([c, np.ones_like(c)]), m * c)
+
+    def sums(self, u: NDArray[np.complex128]) -> tuple[NDArray[np.complex128], Vector]:
+        """Give the sum at each of (k,) points, and what its slope is made of."""
+        k = u.size
+        points = np.zeros((2 * k, 2))
+        points[:k, 0], points[:k, 1], points[k:, 0] = u.real, 1, u.imag
+        parts = points @ self.basis  # of 1 + c u, the real ones and the imaginary ones below; then of its conjugate
+        real, imaginary = parts[:k], parts[k:]
+        square = real * real
+        square += imaginary * imaginary
+        real /= square
+        imaginary /= square
+        total = parts @ self.weights
+        return total[:k] - 1j * total[k:], parts
+
+    def slopes(self, parts: Vector) -> NDArray[np.complex128]:
+        """Give the derivative of the sum."""
+        k = len(parts) // 2
+        real, imaginary = parts[:k], parts[k:]
+        weights = self.weights * self.basis[0]
+        square = real * real
+        square -= imaginary * imaginary
+        return np.asarray(2j * ((real * imaginary) @ weights) - square @ weights)
 
 
 class _Side(NamedTuple):
