@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py                    everything, 5 pairs, about fifteen minutes on an idle machine
     python benchmarks/speed.py -n 2 --only floor  one section
+    python benchmarks/speed.py --only models FILE ...
 
 Whole processes run in turn, A B A B ..., after one unmeasured turn, with the same number of threads; a ratio is taken
 pair by pair, so that both of a pair saw the same machine.
@@ -12,6 +13,9 @@ minilm    the same for MiniLM
 floor     4096 x 4096, `heavytail analyze` against a process that only reads, multiplies and calls LAPACK
 inside    analyze() without imports against Gram matrix and LAPACK of the same matrices, MiniLM and 1,000 of 64 x 64
 memory    peak memory, less that of a process of the same program that does everything but the analysis
+models    analyze() of each FILE (by default of MiniLM, EfficientNet-Lite0 and the 4096 x 4096 layer) against a process
+          that reads each matrix, sums its Gram matrix and calls LAPACK, as analyze() does, and nothing else: processor
+          seconds of one thread without imports, and peak memory; the least of n
 lapack    how much faster the Gram matrix way is than singular values at 4096 x 4096, in LAPACK alone
 """
 
@@ -27,7 +31,7 @@ from statistics import median
 
 from common import WORKERS, large_layer, markdown, model, run, weightwatcher_python
 
-SECTIONS = ("large", "minilm", "floor", "inside", "memory", "lapack")
+SECTIONS = ("large", "minilm", "floor", "inside", "memory", "lapack", "models")
 HEAVYTAIL = Path(sysconfig.get_path("scripts")) / "heavytail"
 PYTHON = sys.executable
 OPEN = WORKERS / "open_only.py"
@@ -40,6 +44,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=5, help="pairs of processes (default 5)")
     parser.add_argument("-r", type=int, default=7, help="repetitions inside a process (default 7)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="T")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="models for the section `models`")
     parser.add_argument("--only", action="append", choices=SECTIONS, help="may be repeated")
     options = parser.parse_args()
     wanted = options.only or SECTIONS
@@ -61,7 +66,10 @@ def main() -> None:
             "ratio",
             "target",
         )
-        print(markdown((*head, "met", "over bare Python"), memory(options)))
+        print(markdown((*head, "met", "over bare Python"), memory(options)), end="\n\n")
+    if "models" in wanted:
+        head = ("model", "floor", "analyze()", "ratio", "spectra's share", "floor's memory", "analyze()'s", "added")
+        print(markdown(head, models(options)))
 
 
 def machine(wanted: tuple[str, ...]) -> str:
@@ -140,6 +148,20 @@ def memory(options: argparse.Namespace) -> Iterator[Row]:
             ),
             *(f"{own_added / added:.2f}", "<= 0.33", met(own_added <= added / 3)),
             f"{theirs - bare:.0f}, {own - bare:.0f} MiB",
+        )
+
+
+def models(options: argparse.Namespace) -> Iterator[Row]:
+    """Time analyze() of whole models against Gram matrices and LAPACK alone, in turn, with one thread."""
+    for path in options.files or (model("MiniLM"), model("EfficientNet-Lite0"), large_layer()):
+        ways = [(PYTHON, WORKERS / "whole_model.py", what, Path(path).absolute()) for what in ("floor", "analyze")]
+        bare, own = zip(*([run(way, 1) for way in ways] for _ in range(options.n)), strict=True)
+        seconds = [min(json.loads(one.output)["seconds"] for one in runs) for runs in (bare, own)]
+        share = median(one["spectra"] / one["seconds"] for one in (json.loads(one.output) for one in own))
+        bare_peak, peak = (min(one.memory for one in runs) for runs in (bare, own))
+        yield (
+            *(Path(path).stem, *(f"{s:.3g} s" for s in seconds), f"{seconds[1] / seconds[0]:.2f}", f"{share:.0%}"),
+            *(f"{bare_peak:.0f} MiB", f"{peak:.0f} MiB", f"{peak - bare_peak:.0f} MiB"),
         )
 
 

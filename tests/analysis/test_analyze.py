@@ -468,7 +468,7 @@ def test_an_estimate_has_the_bytes_and_the_operations_of_the_formulas():
     for name, operations in expected.items():
         assert costs[name].operations == pytest.approx(operations)
     operator = estimate({"c": arrays["conv.weight"]}, conv="operator").costs[0]
-    assert operator.operations == pytest.approx(4 * 256 * gram(32, 16))
+    assert operator.operations == pytest.approx(4 * 130 * gram(32, 16))  # complex, at one of two opposite frequencies
     theirs = estimate({"a.weight": arrays["head.weight"]}, convention="weightwatcher").costs[0]
     assert theirs.operations == pytest.approx(2 * 40 * 30**2 + 2 * 30**3)
 

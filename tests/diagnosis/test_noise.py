@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import heavytail as ht
-from heavytail.diagnosis.noise import find_noise, spacing_ratio
+from heavytail.diagnosis.noise import _quartiles, find_noise, spacing_ratio
 from heavytail.rmt import ensembles
 from heavytail.spectra.exact import spectrum_of_stack
 
@@ -260,3 +260,23 @@ def test_an_identity_of_any_size_has_a_row_that_says_it_is_no_noise():
     report = ht.analyze({f"{n}": np.eye(n) for n in range(20, 101)})
     assert {row.status for row in report.rows} == {"ok"}
     assert all("no noise bulk" in row.reason for row in report.rows)
+
+
+def test_spacings_of_several_matrices_are_taken_within_each_and_above_the_floor():
+    rng = np.random.default_rng(5)
+    matrices = [np.sort(rng.random(n)) for n in (30, 2, 1, 17)] + [np.zeros(5)]
+    ratios = [
+        min(x[i + 1] - x[i], x[i + 2] - x[i + 1]) / max(x[i + 1] - x[i], x[i + 2] - x[i + 1])
+        for x in matrices
+        for i in range(len(x) - 2)
+        if x[i] > 0.2
+    ]
+    mean, error = spacing_ratio(matrices, 0.2)
+    assert mean == pytest.approx(np.mean(ratios), rel=1e-12)
+    assert error == pytest.approx(np.std(ratios) / sqrt(len(ratios)), rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 102, 1537])
+def test_quartiles_are_those_of_numpy(n):
+    x = np.random.default_rng(n).standard_normal(n)
+    np.testing.assert_allclose(_quartiles(x), np.quantile(x, [0.25, 0.5, 0.75]), rtol=1e-13)

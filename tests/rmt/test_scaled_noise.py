@@ -2,6 +2,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from heavytail.rmt.edges import bulk_edge, largest_eigenvalue
 from heavytail.rmt.noise_bulk import expected_count
@@ -93,3 +94,34 @@ def test_the_edge_of_a_single_heavy_row_is_its_outlier():
     N, M, s2 = 400, 300, 30.0
     edge = ScaledNoise.of(np.append(np.ones(N - 1), s2), np.ones(M)).edge().location
     assert sqrt(edge) == pytest.approx(sqrt(s2 * M * (1 + N / (M * (s2 - 1)))), rel=0.07)
+
+
+@pytest.mark.parametrize(("N", "M"), [(400, 100), (60, 60), (100, 400)])
+@pytest.mark.parametrize("spread", [0.1, 1.0, 3.0])
+def test_the_edge_and_its_curvature_are_those_of_the_least_point_of_z(N, M, spread):
+    """z(a) by bisection of its equation, its minimum by the sign of a difference quotient."""
+    r, c = scales(N, spread, 1), scales(M, spread, 2)
+
+    def z(a):
+        top = (c / (1 + c * a)).sum()
+        low = (r * top).max()  # where a row's term is infinite; from `high` on all are below 2 r
+        high = 2 * low - 2 * r.sum() / a
+        return brentq(lambda z: a * z + (r / (1 - r * top / z)).sum(), low * (1 + 1e-12), high, xtol=1e-300)
+
+    def slope(a, h=1e-6):
+        return z(a * (1 + h)) - z(a * (1 - h))
+
+    a = brentq(slope, -1e-6 / c.max(), -(1 - 1e-5) / c.max(), rtol=1e-12)
+    h = 3e-4 * abs(1 / c.max() + a)
+    curvature = (z(a + h) - 2 * z(a) + z(a - h)) / h**2
+    k = (c / (1 + c * a) ** 2).sum() / z(a) * sqrt(2 / curvature)
+    edge = ScaledNoise.of(r, c).edge()
+    assert edge.location == pytest.approx(z(a), rel=1e-10)
+    assert edge.scale == pytest.approx(k ** (-2 / 3), rel=1e-4)
+
+
+def test_the_edge_is_found_where_one_scale_is_far_above_all_others_and_where_most_are_zero():
+    one = np.append(np.ones(299), 1e6)  # one row of its own: the edge of a single sample of 100 columns' mean square
+    assert 1e6 * 100 < ScaledNoise.of(one, np.ones(100)).edge().location < 2e6 * 100
+    few = np.r_[np.zeros(290), np.ones(10)]
+    assert ScaledNoise.of(few, np.ones(100)).edge().location == pytest.approx(bulk_edge(100, 10), rel=1e-12)

@@ -95,26 +95,26 @@ def test_the_bounds_hold_the_eigenvalues_of_every_matrix_of_the_zoo(name):
     check(approximate(W, probes=4, steps=14), eigenvalues(W))
 
 
-def exact_row(W):
-    spectrum = spectrum_of_stack(W[None], "float64")
-    row = diagnose(spectrum, Tail(None, ""), name="W", kind="linear", dtype="float64")
-    return spectrum, row
-
-
 @pytest.mark.parametrize("kind", ["gaussian", "square", "heavy entries", "power law", "low rank", "decay", "sparse"])
 @pytest.mark.parametrize("steps", [6, 40])
-def test_the_metrics_of_the_exact_spectrum_are_in_their_bounds(kind, steps):
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float8_e5m2"])  # of the last, much is noise of rounding
+def test_the_metrics_of_the_exact_spectrum_are_in_their_bounds(kind, steps, dtype):
     W = KINDS[kind](1)
-    spectrum, row = exact_row(W)
+    spectrum = spectrum_of_stack(W[None], dtype)
+    row = diagnose(spectrum, Tail(None, ""), name="W", kind="linear", dtype=dtype)
     bounds = approximate(W, steps=steps)
-    least, most = bounds.rank("float64")
+    floor = bounds._floor(dtype)
+    assert floor.lo * (1 - 1e-9) <= spectrum.floor <= floor.hi * (1 + 1e-9)
+    least, most = bounds.rank(dtype)
     assert least <= spectrum.rank <= most
     for name in ("norm", "log_norm", "lambda_max", "log_spectral_norm", "stable_rank"):
         low, high = getattr(bounds, name).lo, getattr(bounds, name).hi
         value = getattr(row, name)
         assert low - 1e-11 * abs(low) <= value <= high + 1e-11 * abs(high), name
-    entropy = bounds.entropy("float64")
+    entropy = bounds.entropy(dtype)
     assert entropy.lo <= row.entropy <= entropy.hi
+    # The rank, for float64, is that of eigenvalues far below the rounding of W^T W.
+    assert steps < 40 or dtype == "float64" or entropy.hi - entropy.lo < 0.3
 
 
 def test_the_bounds_are_narrow_where_there_is_something_to_see():
@@ -139,8 +139,6 @@ def test_what_the_passes_exhaust_is_known_to_rounding():
     assert low.rank("float64") == (20, 200)  # whose noise is far below the rounding of W^T W
     small = approximate(gaussian(60, 50))
     assert (small.upper - small.lower).max() <= 1e-10 * small.upper[-1]
-    fewer = approximate(with_eigenvalues([1e-3] * 10 + [1.0] * 40, 60), probes=16, steps=20)  # than probes are left
-    assert (fewer.upper - fewer.lower).max() <= 1e-5
     identity = approximate(np.eye(500), probes=4, steps=6)
     np.testing.assert_allclose(identity.lower, 1, atol=1e-5)
     np.testing.assert_allclose(identity.upper, 1, atol=1e-5)

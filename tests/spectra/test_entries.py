@@ -71,3 +71,14 @@ def test_mean_squares_are_those_of_rows_and_columns_at_any_scale(scale):
     seen = measure_entries(blocks(W * scale), 7, 30, scale, np.inf, np.zeros((30, 0)))
     np.testing.assert_allclose(seen.rows, (W**2).mean(axis=1), rtol=1e-12)
     np.testing.assert_allclose(seen.columns, (W**2).mean(axis=0), rtol=1e-12)
+
+
+def test_the_order_in_memory_changes_nothing():
+    W = np.random.default_rng(3).standard_normal((90, 40)).astype(np.float32)
+    V = np.linalg.qr(np.random.default_rng(4).standard_normal((40, 3)))[0]
+    left = W - W.astype(float) @ V @ V.T
+    for matrix in (W, np.asfortranarray(W), np.repeat(W, 2, axis=1)[:, ::2]):
+        seen = measure_entries(blocks(matrix), 32, 40, 1.0, np.inf, V)
+        np.testing.assert_allclose(seen.rows, (left**2).mean(axis=1), rtol=1e-12)
+        np.testing.assert_allclose(seen.columns, (left**2).mean(axis=0), rtol=1e-12)
+        assert seen.kurtosis == pytest.approx((left**4).mean() / (left**2).mean() ** 2 - 3, rel=1e-12)

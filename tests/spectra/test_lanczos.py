@@ -60,7 +60,7 @@ def test_ritz_values_and_residuals_bound_the_eigenvalues():
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_probes_measure_is_that_of_lanczos_from_it_alone(name):
+def test_the_moments_of_a_probe_are_those_of_its_jacobi_matrix(name):
     W = CASES[name]
     krylov, start = krylov_of(W, 4, 9)
     evals, vectors = np.linalg.eigh(W.T @ W)
@@ -76,6 +76,31 @@ def test_a_probes_measure_is_that_of_lanczos_from_it_alone(name):
             expected = weights @ (evals / scale) ** degree
             found = measure.mass * np.square(Y[0]) @ (nodes / scale) ** degree
             assert found == pytest.approx(expected, rel=1e-10, abs=1e-12)
+
+
+def plain_lanczos(A, g, steps):
+    """Diagonal and sides of the Jacobi matrix, the last side included."""
+    basis, diagonal, beside = [g / np.linalg.norm(g)], [], []
+    for _ in range(steps):
+        w = A @ basis[-1]
+        diagonal.append(w @ basis[-1])
+        for _ in range(2):
+            w = w - np.array(basis).T @ (np.array(basis) @ w)
+        beside.append(np.linalg.norm(w))
+        basis.append(w / beside[-1])
+    return np.array(diagonal), np.array(beside)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "square", "heavy"])
+@pytest.mark.parametrize(("probes", "passes"), [(1, 9), (4, 9), (4, 1), (7, 5)])
+def test_a_probes_jacobi_matrix_is_that_of_lanczos_from_it_alone(name, probes, passes):
+    W = CASES[name]
+    krylov, start = krylov_of(W, probes, passes)
+    for j in range(probes):
+        measure = jacobi(krylov, j)
+        diagonal, beside = plain_lanczos(W.T @ W, start[:, j], passes)
+        np.testing.assert_allclose(measure.diagonal, diagonal, rtol=1e-7)
+        np.testing.assert_allclose(np.append(measure.beside, measure.after), beside, rtol=1e-7)
 
 
 def test_steps_beyond_the_last_distinct_eigenvalue_are_not_made():
@@ -101,6 +126,16 @@ def test_directions_can_be_projected_out():
     np.testing.assert_allclose(np.linalg.eigvalsh(krylov.T), np.linalg.eigvalsh(straight.T), rtol=1e-10)
 
 
+def test_no_more_directions_are_found_than_are_left():
+    Y = np.linalg.qr(gaussian(60, 55))[0]
+    krylov, _ = krylov_of(CASES["gaussian"], 16, 3, without=Y)
+    A = CASES["gaussian"].T @ CASES["gaussian"]
+    rest = np.linalg.svd(Y, full_matrices=True)[0][:, 55:]
+    np.testing.assert_allclose(np.linalg.eigvalsh(krylov.T), np.linalg.eigvalsh(rest.T @ A @ rest), rtol=1e-12)
+    assert krylov.E.shape == (0, 5)
+    assert krylov.passes == 1
+
+
 @pytest.mark.parametrize("most", [1, 7, 64, 90])
 def test_blocks_of_any_size_give_the_same_to_rounding(most):
     W, start = CASES["gaussian"], gaussian(60, 3, seed=1)
@@ -121,14 +156,14 @@ def test_what_is_no_number_is_named(value, seen):
         krylov_of(W)
 
 
-def test_a_rule_is_published_gauss_lobatto_and_radau():
+def test_the_rules_of_gauss_and_radau_are_the_published_ones():
     # Gauss-Legendre with three points and weights 5/18, 8/18, 5/18, on (0, 1): Abramowitz and Stegun, table 25.4.
     flat = Jacobi(np.full(2, 0.5), np.array([1 / 12**0.5]), 1 / 15**0.5, 1.0)
     shares = enclose(flat, np.array([0.5]))
     np.testing.assert_allclose(shares.points, [0.1127016654, 0.5, 0.8872983346], atol=1e-10)
     np.testing.assert_allclose(shares.least, [13 / 18, 5 / 18, 0], atol=1e-12)
     np.testing.assert_allclose(shares.most, [1, 13 / 18, 5 / 18], atol=1e-12)
-    # Radau's rule with a node at 0 and weights 1/9 and (16 +- sqrt 6)/36, on (0, 1): the same, table 25.6.
+    # Radau's rule with a node at 0 and weights 1/9 and (16 +- sqrt 6)/36, on (0, 1): the same, 25.4.31.
     shares = enclose(flat, np.array([0.0]))
     np.testing.assert_allclose(shares.points, [0, (6 - 6**0.5) / 10, (6 + 6**0.5) / 10], atol=1e-12)
     np.testing.assert_allclose(1 - shares.least[0], 1 / 9, atol=1e-12)

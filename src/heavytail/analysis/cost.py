@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, prod
+from math import inf
 from time import perf_counter
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from heavytail.diagnosis.layer import Wanted
 from heavytail.spectra.exact import BLOCK, LARGE, block_rows
 from heavytail.spectra.lapack import add_gram
-from heavytail.spectra.operator import GRID
+from heavytail.spectra.operator import HELD as OPERATOR_BYTES
+from heavytail.spectra.operator import frequencies
 from heavytail.weights.layout import Part, Plan
 from heavytail.weights.tensor import Tensor
 
@@ -19,6 +20,7 @@ __all__ = ["Cost", "cost", "held_bytes", "is_single", "measure_rate"]
 
 _WINDOWS = 2000  # rows at most in the windows of FARMS
 _REPLICATE = 12e3  # operations a point of a resampled spectrum: two fits, mostly of calls and little of arithmetic
+_JOB = 16 << 20  # what the fits of a row take, and what is not given back between them
 _STREAM = 16 << 20  # a matrix of fewer bytes is read as a whole
 _SLOWER, _SMALL = 1.6, 700  # an operation of an eigenvalue problem takes 1.6 + 700/M times as long as one of W^T W
 _ROW, _POINT = 4e8, 2e4  # work of a row, and of each of its eigenvalues, beside the linear algebra
@@ -75,6 +77,7 @@ def cost(plan: Plan, wanted: Wanted | None = None, limit: float = inf) -> Cost:
             # A replicate is drawn, sorted and fitted twice, at some thousand operations a point.
             replicates = wanted.bootstrap * _REPLICATE * part.count * part.M
             operations, work = operations + replicates, work + replicates
+    memory += _JOB
     held = held_bytes(plan, limit - memory)
     return Cost(operations, tensor.packed or tensor.nbytes, memory + held, held, work)
 
@@ -102,15 +105,16 @@ def _operations(part: Part, tensor: Tensor, wanted: Wanted | None) -> tuple[floa
         copies = 1 + wanted.nulls
         product, evals = product * copies, evals * copies
         product, evals = product + wanted.vectors * 2 * n * m**2, evals + wanted.vectors * 9 * m**3
-    if part.operator:
-        # Complex, and one matrix for each frequency; a Keras kernel's axes differ, the product hardly.
-        count *= 4 * prod(max(GRID, k) for k in tensor.shape[2:])
+    if part.operator:  # complex; a Keras kernel's axes differ, the product hardly
+        count *= 4 * frequencies(tensor.shape[2:])
     return count * product, count * evals
 
 
 def _memory(part: Part, single: bool, wanted: Wanted | None) -> int:
     """Give the bytes that a row takes beside its tensor."""
     n, m, count = part.N, part.M, part.count
+    if part.operator:
+        return 8 * 3 * count * n * m + 8 * OPERATOR_BYTES
     if m >= LARGE and (single or count == 1):
         # Of the Gram matrix a triangle and the pages at its edge; blocks of rows: read, in float64, squared, summed.
         memory = 4 * m * m + 4096 * m + 4 * 8 * m * block_rows(m) + 8 * 640 * m

@@ -131,7 +131,7 @@ def analyze(
     wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, bootstrap, seed, kept is not None)
     left = planned.room
     common = Job(planned.plans[0], planned.costs[0], wanted, __version__, _sizes(planned.source), kept is not None)
-    common = replace(common, room=left, device=device)
+    common = replace(common, room=left / threads, device=device)
     todo = [
         _fitted(replace(common, plan=p, cost=c), left, approximate)
         for p, c in zip(planned.plans, planned.costs, strict=True)

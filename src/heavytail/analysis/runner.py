@@ -183,12 +183,19 @@ def _run_there(
             left.append(task)
         elif isinstance(outcome, BaseException):
             for i in task:
-                finished(i, Done([failed(part, jobs[i].plan.tensor, outcome) for part in jobs[i].plan.parts]))
+                finished(i, _undone(jobs[i], outcome))
         else:
             for i, done in zip(task, outcome, strict=True):
                 _keep_all(cache, jobs[i], done)
                 finished(i, done)
     return left
+
+
+def _undone(job: Job, error: BaseException) -> Done:
+    """Give the rows of a job that no worker could do; one of a tensor that is left out anyway has its own."""
+    if not job.plan.parts:
+        return run(job)
+    return Done([failed(part, job.plan.tensor, error) for part in job.plan.parts])
 
 
 def _outcomes(

@@ -29,7 +29,7 @@ _NEGLIGIBLE = 0.05  # share of the edge's width by which the kurtosis may move i
 _TURNS = 4  # at most so often scales and spikes are told apart: by then they change little
 _FENCE, _FEW = 3.0, 0.02  # Tukey's outer fence, in distances of quartiles; and the share of lines that may be beyond it
 _ROWS = 4096  # at least so many rows, evenly spread, tell scales and kurtosis where there are more
-_HELD = 16 << 20  # bytes that are held in float64; what takes more is read again as often as needed
+_HELD = 32 << 20  # bytes that are held in float64; what takes more is read again as often as needed
 _DEFLATED = 16  # at most so many spikes are taken out of a matrix before the kurtosis of its noise is measured
 
 Vector = NDArray[np.float64]
@@ -146,12 +146,12 @@ def spacing_ratio(evals: Iterable[Vector], floor: float = 0.0) -> tuple[float, f
         >>> spacing_ratio(np.array([[1.0, 2.0, 4.0, 5.0]]))[0]
         0.5
     """
-    ratios = []
-    for x in evals:
-        gaps = np.diff(x[x > floor])
-        larger = np.maximum(gaps[1:], gaps[:-1])
-        ratios.append((np.minimum(gaps[1:], gaps[:-1])[larger > 0]) / larger[larger > 0])
-    r = np.concatenate(ratios)
+    matrices = list(evals)
+    x, matrix = np.concatenate(matrices), np.repeat(np.arange(len(matrices)), [len(levels) for levels in matrices])
+    gaps = np.diff(x)
+    larger, smaller = np.maximum(gaps[1:], gaps[:-1]), np.minimum(gaps[1:], gaps[:-1])
+    neighbours = (matrix[2:] == matrix[:-2]) & (x[:-2] > floor) & (larger > 0)
+    r = smaller[neighbours] / larger[neighbours]
     return (float(r.mean()), float(r.std() / sqrt(r.size))) if r.size > 1 else (nan, nan)
 
 

@@ -184,7 +184,7 @@ def approximate_spectrum(
         M: number of columns.
         probes: number of random vectors: the number of eigenvalues above a value of the bulk is known to about
             sqrt(M / probes).
-        steps: most passes over the matrix, half of them for the leading eigenvalues and half for all others.
+        steps: most passes over the matrix, at least 2: half for the leading eigenvalues and half for all others.
         seed: of the probes.
         delta: probability that any of the bounds is broken.
 
@@ -254,7 +254,7 @@ def _joined(leading: Vector, lower: Vector, upper: Vector, residual: float, roun
     """Bound the eigenvalues of [[D, R^T], [R, B]] from those of D and bounds on those of B.
 
     With |R| = r, the eigenvalues are off those of the two blocks by at most 2 r^2 / (gap + sqrt(gap^2 + 4 r^2)), in
-    order, with the gap of each to all eigenvalues of the other block (Li and Li 2005, theorem 2): at most r, and
+    order, with the gap of each to all eigenvalues of the other block (Li and Li 2005): at most r, and
     r^2 / gap where there is a gap.
     """
     above = leading - upper.max(initial=-inf)
@@ -312,7 +312,7 @@ def _shares(krylov: Krylov, ritz: Vector) -> tuple[Vector, Vector, Vector]:
 def _less(share: Vector) -> Vector:
     """Lower a share by what may have leaked into it, or out of what it leaves of 1, whichever says more."""
     from_it = np.square(np.maximum(np.sqrt(np.maximum(share, 0.0)) - _LEAK, 0.0))
-    return np.maximum(from_it, 1 - np.square(np.sqrt(np.maximum(1 - share, 0.0)) + _LEAK))
+    return np.asarray(np.maximum(from_it, 1 - np.square(np.sqrt(np.maximum(1 - share, 0.0)) + _LEAK)))
 
 
 def _grid(ritz: Vector) -> Vector:

@@ -82,7 +82,7 @@ def measure_entries(rows: Blocks, step: int, M: int, size: float, largest: float
 
 
 def _deflate(x: Matrix, V: Matrix) -> None:
-    """Take orthonormal directions out of rows, in the order of their memory: across it a subtraction takes far longer."""
+    """Take orthonormal directions out of rows, in the order of their memory: across it a subtraction takes long."""
     weights = x @ V
     if x.flags.c_contiguous:
         x -= weights @ V.T

@@ -9,7 +9,7 @@ The eigenvalues of T are the Ritz values: by Cauchy's interlacing the i-th large
 largest eigenvalue of A. And T knows all moments <g, A^k g> up to k = 2 n of each start vector, hence its Jacobi matrix
 and the Gauss quadrature of its spectral measure (Golub and Meurant 2010).
 
-Full orthogonalisation, twice over, keeps the relations to within rounding (Parlett 1998, section 6.9): what is computed
+Full orthogonalisation, done twice, keeps the relations to within rounding (Parlett 1998, section 6.9): what is computed
 belongs to a symmetric matrix that is not A but `rounding` away from it, in spectral norm.
 """
 
@@ -133,7 +133,7 @@ def block_lanczos(
     done = d = 0
     norm = 0.0
     while block.shape[1] and done < passes:
-        _orthogonalise(block, known, V[:, :d])  # what a short vector still held of the space has grown with it
+        _orthogonalise(block, known, V[:, :d])
         old, d = d, d + block.shape[1]
         V[:, old:d] = block = np.linalg.qr(block)[0]
         Z, squares = _apply(rows, block)
@@ -244,13 +244,15 @@ def _apply(rows: Blocks, X: Matrix) -> tuple[Matrix, float]:
 
 
 def _orthogonalise(Z: Matrix, *spaces: Matrix) -> Matrix:
-    """Take spaces out of some vectors, in place and twice over; give what was taken of the last one, in its basis."""
-    taken = np.zeros((spaces[-1].shape[1], Z.shape[1]))
-    for _ in range(2):
-        for V in spaces:
-            part = V.T @ Z
-            Z -= V @ part
-        taken += part
+    """Take orthogonal spaces out of some vectors, in place; give what was taken of the last one, in its basis.
+
+    What rounding leaves is small beside the vectors that were, but may not be beside those that are left: once these
+    have been normalised it is done again, and twice is enough (Parlett 1998, section 6.9).
+    """
+    taken = np.zeros((0, 0))
+    for V in spaces:
+        taken = V.T @ Z
+        Z -= V @ taken
     return taken
 
 
