@@ -71,7 +71,7 @@ def test_the_identity_convolution_is_the_identity():
 def test_transforming_in_chunks_changes_nothing(monkeypatch):
     kernel = gaussian(6, 4, 3, 3)
     whole = operator_spectrum(kernel, "float64")
-    monkeypatch.setattr(operator, "HELD", 16 * 24 * 7)
+    monkeypatch.setattr("heavytail.spectra.operator.HELD", 16 * 24 * 7)
     np.testing.assert_allclose(operator_spectrum(kernel, "float64").evals, whole.evals, rtol=1e-12)
 
 

@@ -12,7 +12,6 @@ be killed at any moment and several may share a folder; what a killed one left h
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -27,7 +26,7 @@ from heavytail.analysis.records import decode, encode
 from heavytail.errors import RequestError, visible
 from heavytail.weights.tensor import Array, Tensor
 
-__all__ = ["METHOD", "Cache", "digest_of", "hashed"]
+__all__ = ["METHOD", "Cache", "digest_of"]
 
 METHOD = 1
 """Counts the changes of what is measured of a matrix: results of another method are not taken."""
@@ -110,19 +109,12 @@ def _sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def hashed(blocks: Iterator[Array], into: Any) -> Iterator[Array]:
-    """Pass on the blocks of a tensor, their numbers going into a hash on the way."""
-    for block in blocks:
-        into.update(np.ascontiguousarray(block).view(np.uint8).data)
-        yield block
-
-
 def digest_of(tensor: Tensor, array: Array | None = None) -> str:
     """Give the digest of a tensor's numbers, read from its file, or of the array that they are."""
     hash_ = blake2b(f"{tensor.dtype} {tensor.shape}".encode(), digest_size=20)
     rows = max(1, _PIECE * tensor.shape[0] // max(tensor.nbytes, 1))
     # An array is cut too, as one that is not contiguous is copied.
     blocks = tensor.blocks(rows) if array is None else (array[i : i + rows] for i in range(0, len(array), rows))
-    for _ in hashed(blocks, hash_):
-        pass
+    for block in blocks:
+        hash_.update(np.ascontiguousarray(block).view(np.uint8).data)
     return hash_.hexdigest()

@@ -29,12 +29,12 @@ def cluster(address: str) -> Iterator[Executor]:
     if find_spec("distributed") is None:
         raise RequestError("--scheduler needs dask: pip install 'heavytail[dask]'")
     from distributed import Client
-    from distributed.comm import get_address_host_port
+    from distributed.comm.addressing import get_address_host_port
 
     try:
-        get_address_host_port(address, strict=True)  # type: ignore[no-untyped-call]
+        get_address_host_port(address, strict=True)
     except ValueError as error:
-        raise RequestError(f"scheduler {visible(address)!r} is no address such as tcp://10.0.0.1:8786") from error
+        raise RequestError(f"scheduler '{visible(address)}' is no address such as tcp://10.0.0.1:8786") from error
     try:
         client: Any = Client(address, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
