@@ -32,6 +32,11 @@ bench: $(VENV)/dev ## measurements against WeightWatcher and the bare LAPACK flo
 	$(BIN)/python benchmarks/tail_score.py
 	$(BIN)/python benchmarks/tail_speed.py
 	$(BIN)/python benchmarks/phases.py
+	$(BIN)/python benchmarks/drivers.py
+	$(BIN)/python benchmarks/certified.py
+	$(BIN)/python benchmarks/resume.py
+	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/seventy.py
 
 docs: $(VENV)/docs ## the book, into docs/_build
 	$(BIN)/sphinx-build --quiet --fail-on-warning docs docs/_build

@@ -31,7 +31,7 @@ import sys
 import numpy as np
 rng = np.random.default_rng(0)
 count = int(sys.argv[2])
-shapes = [tuple(rng.integers(700, 1101, 2)) for _ in range(count)] if count > 1 else [(60, 50)]
+shapes = [tuple(rng.integers(1100, 1501, 2)) for _ in range(count)] if count > 1 else [(60, 50)]
 np.savez(sys.argv[1], **{f"layers.{i}.weight": rng.standard_t(4, s).astype(np.float32) for i, s in enumerate(shapes)})
 """
 WORKERS_READY = """

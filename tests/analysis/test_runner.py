@@ -2,6 +2,8 @@ import multiprocessing
 import os
 import pickle
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -135,6 +137,20 @@ def test_workers_have_one_blas_thread(monkeypatch):
     with ThreadPoolExecutor(2) as executor:
         ht.analyze(layers(), executor=executor)
     assert set(seen) == {1}
+
+
+def test_what_is_found_after_the_jobs_does_not_depend_on_the_threads_of_blas():
+    # A report's p-values are found when it is written: in the client, whose BLAS is the user's, not in a worker.
+    code = """
+import numpy as np
+from heavytail.rmt.tracy_widom import TracyWidom
+print(TracyWidom(1).sf(np.linspace(-8, 4, 500)).tobytes().hex())
+"""
+    environments = [{**os.environ, "OPENBLAS_NUM_THREADS": number} for number in ("1", "2")]
+    outputs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, env=e, check=True) for e in environments
+    ]
+    assert outputs[0].stdout == outputs[1].stdout
 
 
 # -------------------------------------------------------------------------------------------------- executors that fail

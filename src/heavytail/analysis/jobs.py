@@ -130,25 +130,30 @@ def recall(cache: Cache, digest: str, part: Part, job: Job) -> Found | None:
 def keep(cache: Cache, digest: str, part: Part, job: Job, measured: Found) -> None:
     """Keep what was measured of a part."""
     if isinstance(measured, Measured):
-        cache.put(measured.spectrum, "spectrum", digest, _view(part), job.wanted is None)
+        cache.put(measured.spectrum, "spectrum", digest, _view(part), _computed(job))
     cache.put(measured, "measured", digest, _view(part), _purpose(part, job))
 
 
 def _view(part: Part) -> str:
     """Tell how a part's matrices are seen in its tensor."""
-    stack = part.stack
-    how = (stack.func.__name__, stack.args) if isinstance(stack, partial) else stack.__name__
-    return repr((part.N, part.M, part.count, part.operator, part.block, how))
+    function, bound = (part.stack.func, part.stack.args) if isinstance(part.stack, partial) else (part.stack, ())
+    how = getattr(function, "__name__", function)  # one without a name is a dataclass, which tells all of itself
+    return repr((part.N, part.M, part.count, part.operator, part.block, how, bound))
+
+
+def _computed(job: Job) -> str:
+    """Tell how eigenvalues are computed."""
+    return "weightwatcher" if job.wanted is None else job.device or "here"
 
 
 def _purpose(part: Part, job: Job) -> str:
     """Tell what of the request the measurement depends on."""
     wanted = job.wanted
     if wanted is None:
-        return "weightwatcher"
+        return _computed(job)
     if job.approximate:
         return f"approximate {wanted.seed}"
-    return repr((wanted.vectors, wanted.nulls, (wanted.seed, part.name) if wanted.nulls else ()))
+    return repr((_computed(job), wanted.vectors, wanted.nulls, (wanted.seed, part.name) if wanted.nulls else ()))
 
 
 class _Numbers:
@@ -198,7 +203,7 @@ def _measured(job: Job, part: Part, numbers: _Numbers, cache: Cache | None, dige
         if cache is not None:
             keep(cache, digest, part, job, enclosed)
         return enclosed
-    known = cache and cache.get("spectrum", digest, _view(part), job.wanted is None)
+    known = cache and cache.get("spectrum", digest, _view(part), _computed(job))
     if job.wanted is None:
         spectrum = known or spectrum_weightwatcher(part.stack(numbers.block(0)), part.N, part.M)
         measured = Measured(spectrum)

@@ -124,10 +124,11 @@ def turned(tensor: Tensor, size: int) -> Blocks:
         size: bytes of a panel, in the stored type.
     """
     rows, columns = tensor.shape
-    width = min(columns, max(1, size * columns // max(tensor.nbytes, 1)))
+    most = size * columns // max(tensor.nbytes, 1)
     step = max(1, _PIECE * rows // max(tensor.nbytes, 1))
 
     def read(r: int) -> Iterator[Array]:
+        width = max(r, most // r * r)  # whole blocks, so that the sums over them do not depend on the size
         for first in range(0, columns, width):
             panel = np.empty((rows, min(width, columns - first)), numpy_dtype(tensor.dtype))
             at = 0

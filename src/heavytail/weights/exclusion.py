@@ -15,7 +15,7 @@ __all__ = ["LeftOut", "exclude"]
 _BUFFER = re.compile(r"(^|\.)(bias|(\w+_)?mask|masked_bias|(cos|sin)(_cached)?|inv_freq|running_\w+)$")
 # Bases of Fourier, mel and constant-Q transforms, which audio models hold as convolutions.
 _TRANSFORM = re.compile(
-    r"(^|[._/])((forward|inverse|mel|stft|i?dft|cqt)_(basis|kernels?|filters?)|cq_?t\d{4})", re.IGNORECASE
+    r"(^|[._/])((forward|inverse|mel|stft|i?dft|cqt)_(basis|kernels?|filters?|conv)|cq_?t\d{4})", re.IGNORECASE
 )
 _FEW = 64  # int32 tables up to here hold paddings and the like
 
