@@ -46,15 +46,15 @@ class Here(Executor):
         self.fault, self.attempts = fault, Counter()
 
     def submit(self, function, /, *arguments):
-        (tasks,) = arguments
-        name = tasks[0].plan.tensor.name
+        version, pickled = arguments
+        name = pickle.loads(pickled)[0].plan.tensor.name
         self.attempts[name] += 1
         future = Future()
         error = self.fault(name, self.attempts[name])
         try:
             if error is not None:
                 raise error
-            future.set_result(pickle.loads(pickle.dumps(function(pickle.loads(pickle.dumps(tasks))))))
+            future.set_result(pickle.loads(pickle.dumps(function(version, pickled))))
         except Exception as failure:
             future.set_exception(failure)
         return future
@@ -280,19 +280,22 @@ def test_a_path_from_here_is_the_same_file_to_a_worker(model, expected, monkeypa
 
 def job(path, **changes):
     planned = estimate(path)
-    known = {"plan": planned.plans[0], "cost": planned.costs[0], "wanted": None, "version": ht.__version__}
+    known = {"plan": planned.plans[0], "cost": planned.costs[0], "wanted": None}
     return Job(**known | {"sizes": ((str(path), path.stat().st_size),)} | changes)
 
 
 def test_a_worker_checks_versions_and_files_before_it_reads(model):
-    (done,) = run_elsewhere([job(model)])
+    def sent(*jobs):
+        return run_elsewhere(ht.__version__, pickle.dumps(list(jobs)))
+
+    (done,) = sent(job(model))
     assert done.layers
     with pytest.raises(OutdatedWorkerError, match="use one version"):
-        run_elsewhere([job(model), job(model, version="0.0.0")])
+        run_elsewhere("0.0.0", b"what only that version knows")
     with pytest.raises(UnreachableFileError, match=rf"another file {model}: \d+ bytes, 3 expected"):
-        run_elsewhere([job(model, sizes=((str(model), 3),))])
+        sent(job(model, sizes=((str(model), 3),)))
     with pytest.raises(UnreachableFileError, match="No such file"):
-        run_elsewhere([job(model, sizes=(("/nowhere/m.safetensors", 3),))])
+        sent(job(model, sizes=(("/nowhere/m.safetensors", 3),)))
 
 
 def test_an_interruption_cancels_what_waits(model):

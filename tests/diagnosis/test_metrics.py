@@ -29,7 +29,8 @@ def row_of(W, dtype="float64"):
     spectrum = spectrum_of_stack(stack, dtype)
     stack = stack if stack.shape[1] >= stack.shape[2] else stack.swapaxes(1, 2)
     matrices = [lambda r, W=W: [W] for W in stack]
-    return diagnose(spectrum, find_tail(spectrum, measure_tail(spectrum, matrices)), name="x", kind="linear", dtype=dtype)
+    tail = find_tail(spectrum, measure_tail(spectrum, matrices))
+    return diagnose(spectrum, tail, name="x", kind="linear", dtype=dtype)
 
 
 def svd(W):

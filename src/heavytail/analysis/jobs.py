@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,7 +49,6 @@ class Job:
         plan: the tensor and its parts.
         cost: what the job takes.
         wanted: what is asked for; None to compute as WeightWatcher does.
-        version: version of the library that asks.
         sizes: the files that the tensor needs, and their sizes.
         keep: whether results are kept, for which the digest of the tensor is needed.
         digest: of the tensor's numbers, where it is known already.
@@ -62,7 +62,6 @@ class Job:
     plan: Plan
     cost: Cost
     wanted: Wanted | None
-    version: str
     sizes: tuple[tuple[str, int], ...] = ()
     keep: bool = False
     digest: str = ""
@@ -99,18 +98,18 @@ def run(job: Job, cache: Cache | None = None) -> Done:
     if not plan.parts:
         row = Row(name=plan.name, kind=plan.kind, dtype=_stored(plan.tensor), status=plan.status, reason=plan.reason)
         return Done([Layer(row)])
-    if job.refused and not job.approximate:
-        return Done([failed(part, plan.tensor, MatrixError(job.refused)) for part in plan.parts])
     known = job.known or (None,) * len(plan.parts)
     digest, found, layers = job.digest, list[Found | None](), list[Layer]()
     numbers = _Numbers(job)
     for part, measured in zip(plan.parts, known, strict=True):
         try:
             if measured is None:
-                if job.keep and not digest:
+                if job.keep and not digest and not job.refused:
                     digest = numbers.digest()
-                if cache is not None:
+                if cache is not None and digest:
                     measured = recall(cache, digest, part, job)
+                if measured is None and job.refused and not job.approximate:
+                    raise MatrixError(job.refused)
                 if measured is None:
                     measured = _measured(job, part, numbers, cache, digest)
             layers.append(_diagnosed(measured, part, job))
@@ -280,8 +279,12 @@ def failed(part: Part, tensor: Tensor, error: BaseException) -> Layer:
     return Layer(row)
 
 
-def run_elsewhere(jobs: list[Job]) -> list[Done]:
+def run_elsewhere(version: str, pickled: bytes) -> list[Done]:
     """Run jobs in a process that may not be the one that planned them.
+
+    Args:
+        version: version of the library that planned them; another one may not even know what the bytes are.
+        pickled: the list of jobs.
 
     Raises:
         OutdatedWorkerError: it runs another version of the library.
@@ -291,9 +294,10 @@ def run_elsewhere(jobs: list[Job]) -> list[Done]:
     from heavytail.analysis.threads import one_blas_thread
 
     where = f"worker {socket.gethostname()}:{os.getpid()}"
+    if version != __version__:
+        raise OutdatedWorkerError(f"{where} runs heavytail {__version__}, this is {version}; use one version")
+    jobs: list[Job] = pickle.loads(pickled)
     for job in jobs:
-        if job.version != __version__:
-            raise OutdatedWorkerError(f"{where} runs heavytail {__version__}, this is {job.version}; use one version")
         for name, size in job.sizes:
             try:
                 seen = Path(name).stat().st_size

@@ -14,6 +14,7 @@ __all__ = ["available", "budget", "resident", "size_of", "written"]
 
 _UNITS = ("", "k", "m", "g", "t")
 _SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*(?:([kmgt])(i?))?b?\s*", re.IGNORECASE | re.ASCII)
+_GROUP = Path("/sys/fs/cgroup").joinpath
 _SPARE = 64 << 20  # what Python itself takes more while it works
 _SHARE = 0.8  # of the memory that is free is taken where no limit is given
 _USUAL = 250 << 20  # what a process takes with all libraries loaded, where the system does not tell
@@ -67,7 +68,9 @@ def budget(limit: int | str | None) -> float:
     """
     if limit is None:
         return inf
-    import threadpoolctl  # noqa: F401  # what is loaded sooner or later counts from the start
+    # What is loaded sooner or later counts from the start.
+    import scipy.linalg.lapack  # noqa: F401
+    import threadpoolctl  # noqa: F401
 
     left = size_of(limit) - resident() - _SPARE
     if left <= 0:
@@ -77,9 +80,12 @@ def budget(limit: int | str | None) -> float:
 
 
 def available() -> float:
-    """Give the bytes that may be taken where no limit is given: most of what the system has free."""
+    """Give the bytes that may be taken where no limit is given: most of what the system, or the container, has free."""
+    free = inf
     with suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024 * _SHARE
-    return inf
+                free = int(line.split()[1]) * 1024
+    with suppress(OSError, ValueError):  # "max" where there is no limit
+        free = min(free, int(_GROUP("memory.max").read_text()) - int(_GROUP("memory.current").read_text()))
+    return max(free, 0) * _SHARE

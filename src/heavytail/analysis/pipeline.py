@@ -123,6 +123,8 @@ def analyze(
     layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers
     if approximate and convention == "weightwatcher":
         raise RequestError("convention 'weightwatcher' has no approximation")
+    if cache is not None and not str(cache):
+        raise RequestError("cache is an empty path; it must be a folder")
     kept = None if cache is None else Cache.at(Path(cache))
     planned = estimate(source, layers, conv, convention, nulls, vectors, bootstrap, memory_limit)
     threads = threads_of(jobs)
@@ -130,7 +132,7 @@ def analyze(
         check_device(device)
     wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, bootstrap, seed, kept is not None)
     left = planned.room
-    common = Job(planned.plans[0], planned.costs[0], wanted, __version__, _sizes(planned.source), kept is not None)
+    common = Job(planned.plans[0], planned.costs[0], wanted, _sizes(planned.source), kept is not None)
     common = replace(common, room=left / threads, device=device)
     todo = [
         _fitted(replace(common, plan=p, cost=c), left, approximate)

@@ -6,6 +6,7 @@ exception is a matrix that alone would take longer than all the rest shared out:
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -202,6 +203,8 @@ def _outcomes(
     jobs: Sequence[Job], tasks: list[Task], executor: Executor
 ) -> Iterator[tuple[Task, list[Done] | BaseException]]:
     """Give the results of each task as they come, or what kept it from having any after several attempts."""
+    from heavytail import __version__
+
     attempts: Counter[int] = Counter()
     running: dict[Future[list[Done]], Task] = {}
     waiting = list(tasks)
@@ -210,7 +213,8 @@ def _outcomes(
             for task in waiting:
                 attempts[task[0]] += 1
                 try:
-                    running[executor.submit(run_elsewhere, [jobs[i] for i in task])] = task
+                    pickled = pickle.dumps([jobs[i] for i in task])
+                    running[executor.submit(run_elsewhere, __version__, pickled)] = task
                 except Exception as failure:  # it was shut down, its workers died, or the task cannot be pickled
                     yield task, BrokenExecutor(str(failure))
             waiting = []

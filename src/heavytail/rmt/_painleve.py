@@ -19,7 +19,7 @@ import numpy as np
 from numpy.polynomial import Chebyshev
 from scipy.special import airy
 
-from heavytail.rmt._law import Vector
+from heavytail.rmt._law import Vector, one_thread
 
 __all__ = ["remainders"]
 
@@ -87,6 +87,7 @@ def _hastings_mcleod() -> Chebyshev:
 
 
 @lru_cache(maxsize=1)
+@one_thread
 def _integrals() -> tuple[Chebyshev, Chebyshev]:
     """Give ln F2 + r^3/12 and the integral of q over (s, infinity), as functions of s = -r on [-12, 6]."""
     q = _hastings_mcleod()

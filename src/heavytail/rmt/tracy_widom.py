@@ -23,7 +23,7 @@ from numpy.polynomial.chebyshev import chebder, chebinterpolate, chebval
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import airy, airye, roots_legendre
 
-from heavytail.rmt._law import Law, Real, Vector
+from heavytail.rmt._law import Law, Real, Vector, one_thread
 from heavytail.rmt._painleve import remainders
 
 __all__ = ["TracyWidom", "fredholm_cdf"]
@@ -130,6 +130,7 @@ def _interpolant(f: Callable[[Vector], Any], degree: int, width: float) -> tuple
 
 
 @lru_cache(maxsize=1)
+@one_thread
 def _left_series() -> tuple[Vector, Vector]:
     """Chebyshev coefficients of g_- and g_+ (see `remainders`) in r^(-3/2) on r >= 2, and of their derivatives."""
     top = (-_JOIN) ** -1.5
@@ -156,6 +157,7 @@ def _left(s: Vector, beta: Beta) -> tuple[Vector, Vector]:
 
 
 @lru_cache(maxsize=3)
+@one_thread
 def _right_series(beta: Beta) -> tuple[Vector, Vector]:
     """Chebyshev coefficients of ln(1 - F) less its leading form in (s + 7)^(-1/2), s >= -2, and of the derivative."""
     low, high = _RIGHT_ENDS

@@ -136,6 +136,7 @@ def turned(tensor: Tensor, size: int) -> Blocks:
                 panel[at : at + len(block)] = block[:, first : first + width]
                 at += len(block)
             for i in range(0, panel.shape[1], r):
-                yield panel.T[i : i + r]
+                yield panel[:, i : i + r].T.copy()  # a view would keep the panel when the next one is made
+            del panel
 
     return read
