@@ -9,6 +9,8 @@ from time import perf_counter
 import numpy as np
 
 from heavytail.diagnosis.layer import Wanted
+from heavytail.diagnosis.noise import HELD
+from heavytail.rmt.noise_bulk import MIN_SIZE
 from heavytail.spectra.exact import BLOCK, LARGE, block_rows
 from heavytail.spectra.lapack import add_gram
 from heavytail.spectra.operator import HELD as OPERATOR_BYTES
@@ -23,7 +25,8 @@ _REPLICATE = 12e3  # operations a point of a resampled spectrum: two fits, mostl
 _JOB = 16 << 20  # what the fits of a row take, and what is not given back between them
 _STREAM = 16 << 20  # a matrix of fewer bytes is read as a whole
 _SLOWER, _SMALL = 1.6, 700  # an operation of an eigenvalue problem takes 1.6 + 700/M times as long as one of W^T W
-_ROW, _POINT = 4e8, 2e4  # work of a row, and of each of its eigenvalues, beside the linear algebra
+# Work beside the linear algebra: of a row, of each of its eigenvalues, of each matrix that has a bulk of noise.
+_ROW, _POINT, _BULK = 3e8, 2e4, 2e8
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,12 @@ def cost(plan: Plan, wanted: Wanted | None = None, limit: float = inf) -> Cost:
     for part in plan.parts:
         product, evals = _operations(part, tensor, wanted)
         operations += product + evals
-        work += product + (_SLOWER + _SMALL / part.M) * evals + _ROW + _POINT * part.M * part.count
+        work += (
+            product
+            + (_SLOWER + _SMALL / part.M) * evals
+            + _ROW
+            + part.count * (_POINT * part.M + _BULK * (part.M >= MIN_SIZE))
+        )
         memory = max(memory, _memory(part, is_single(plan), wanted))
         if wanted:
             # A replicate is drawn, sorted and fitted twice, at some thousand operations a point.
@@ -124,6 +132,7 @@ def _memory(part: Part, single: bool, wanted: Wanted | None) -> int:
         memory = 8 * count * (2 * n * m + 3 * m * m)
     if wanted is None:
         return memory + 8 * count * 2 * n * m
+    memory += min(HELD, 8 * m * n)  # of what noise is measured on
     memory += 8 * min(n, _WINDOWS) * m * ((wanted.bootstrap > 0 or wanted.farms) and count == 1)
     if wanted.nulls or wanted.vectors:  # one matrix whole, and what is computed of its entries
         memory += 8 * 4 * n * m

@@ -20,7 +20,7 @@ from heavytail.spectra.exact import block_rows
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.tensor import Array
 
-__all__ = ["LEVEL", "Noise", "find_noise", "spacing_ratio"]
+__all__ = ["HELD", "LEVEL", "Noise", "find_noise", "spacing_ratio"]
 
 LEVEL = 0.01
 """Chance that a layer of pure noise shows a spike."""
@@ -29,7 +29,7 @@ _NEGLIGIBLE = 0.05  # share of the edge's width by which the kurtosis may move i
 _TURNS = 4  # at most so often scales and spikes are told apart: by then they change little
 _FENCE, _FEW = 3.0, 0.02  # Tukey's outer fence, in distances of quartiles; and the share of lines that may be beyond it
 _ROWS = 4096  # at least so many rows, evenly spread, tell scales and kurtosis where there are more
-_HELD = 32 << 20  # bytes that are held in float64; what takes more is read again as often as needed
+HELD = 32 << 20  # bytes that are held in float64; what takes more is read again as often as needed
 _DEFLATED = 16  # at most so many spikes are taken out of a matrix before the kurtosis of its noise is measured
 
 Vector = NDArray[np.float64]
@@ -185,7 +185,7 @@ def _bulk(evals: Vector, N: int, rank: int, rows: Blocks, M: int, level: float) 
     def sampled(r: int) -> Iterable[Array]:
         return (block[::every] for block in rows(r))
 
-    if 8 * M * (N // every) <= _HELD:
+    if 8 * M * (N // every) <= HELD:
         held = [block.astype(np.float64) for block in sampled(step)]
         sampled = lambda r: held  # noqa: E731
 

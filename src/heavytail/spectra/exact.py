@@ -131,7 +131,7 @@ def spectrum_of_stack(stack: Array, dtype: str, norm: float = 0.0, device: str |
             return spectrum_of_rows(rows, N, M, dtype, device=device)
         if M >= LARGE:
             return pool([spectrum_of_stack(matrix[None], dtype, device=device) for matrix in stack])
-        stack = stack.astype(np.float64)
+        stack = np.ascontiguousarray(stack, dtype=np.float64)  # products of strided matrices take several times as long
     G = stack.conj().swapaxes(1, 2) @ stack if stack.dtype == np.complex128 else stack.swapaxes(1, 2) @ stack
     trace = G.trace(axis1=1, axis2=2).real
     if not _LEAST < trace.max() < inf or not isfinite(trace.sum()):
