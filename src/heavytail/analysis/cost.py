@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from heavytail.diagnosis.layer import Wanted
-from heavytail.diagnosis.noise import HELD
+from heavytail.diagnosis.noise import HELD, sampling_step
 from heavytail.rmt.noise_bulk import MIN_SIZE
 from heavytail.spectra.exact import BLOCK, LARGE, block_rows
 from heavytail.spectra.lapack import add_gram
@@ -132,7 +132,7 @@ def _memory(part: Part, single: bool, wanted: Wanted | None) -> int:
         memory = 8 * count * (2 * n * m + 3 * m * m)
     if wanted is None:
         return memory + 8 * count * 2 * n * m
-    memory += min(HELD, 8 * m * n)  # of what noise is measured on
+    memory += min(HELD, 8 * m * (n // sampling_step(n)))  # what noise is measured on
     memory += 8 * min(n, _WINDOWS) * m * ((wanted.bootstrap > 0 or wanted.farms) and count == 1)
     if wanted.nulls or wanted.vectors:  # one matrix whole, and what is computed of its entries
         memory += 8 * 4 * n * m

@@ -20,7 +20,7 @@ from heavytail.spectra.exact import block_rows
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.tensor import Array
 
-__all__ = ["HELD", "LEVEL", "Noise", "find_noise", "spacing_ratio"]
+__all__ = ["HELD", "LEVEL", "Noise", "find_noise", "sampling_step", "spacing_ratio"]
 
 LEVEL = 0.01
 """Chance that a layer of pure noise shows a spike."""
@@ -29,7 +29,8 @@ _NEGLIGIBLE = 0.05  # share of the edge's width by which the kurtosis may move i
 _TURNS = 4  # at most so often scales and spikes are told apart: by then they change little
 _FENCE, _FEW = 3.0, 0.02  # Tukey's outer fence, in distances of quartiles; and the share of lines that may be beyond it
 _ROWS = 4096  # at least so many rows, evenly spread, tell scales and kurtosis where there are more
-HELD = 32 << 20  # bytes that are held in float64; what takes more is read again as often as needed
+HELD = 32 << 20
+"""Bytes of rows that are held in float64; what takes more is read again as often as needed."""
 _DEFLATED = 16  # at most so many spikes are taken out of a matrix before the kurtosis of its noise is measured
 
 Vector = NDArray[np.float64]
@@ -135,6 +136,11 @@ def find_noise(spectrum: Spectrum, matrices: Sequence[Blocks], shuffles: Shuffle
     return Noise(bulks, reason, ratio, error, shuffles)
 
 
+def sampling_step(N: int) -> int:
+    """Give the step of the rows that tell scales and kurtosis: every one up to some thousand of them."""
+    return max(1, N // _ROWS)
+
+
 def spacing_ratio(evals: Iterable[Vector], floor: float = 0.0) -> tuple[float, float]:
     """Give the mean ratio of neighbouring level spacings and its standard error; it needs no unfolding.
 
@@ -180,7 +186,7 @@ def _bulk(evals: Vector, N: int, rank: int, rows: Blocks, M: int, level: float) 
     size = sqrt(float(evals.sum()) / (N * M))
     step = block_rows(M)
     k = min(bulk.num_spikes, _DEFLATED)
-    every = max(1, N // _ROWS)
+    every = sampling_step(N)
 
     def sampled(r: int) -> Iterable[Array]:
         return (block[::every] for block in rows(r))
