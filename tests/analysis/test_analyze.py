@@ -474,7 +474,7 @@ def test_an_estimate_has_the_bytes_and_the_operations_of_the_formulas():
 
 
 def test_an_estimate_of_memory_is_no_less_than_a_streamed_run_needs():
-    W = np.random.default_rng(0).standard_normal((300_000, 64), dtype=np.float32)
+    W = np.random.default_rng(0).standard_normal((500_000, 64), dtype=np.float32)
     expected = estimate({"e.weight": W}).costs[0].memory
     ht.analyze({"warm.up": W[:100]})
     tracemalloc.start()
