@@ -16,8 +16,8 @@ import heavytail as ht
 from heavytail.analysis.cache import Cache, digest_of
 from heavytail.cli import main
 from heavytail.errors import RequestError
-from heavytail.weights.formats.ranges import Plain
 from heavytail.weights.places.files import LocalFile
+from heavytail.weights.ranges import Plain
 
 OPTIONS = {
     "none": {},

@@ -26,8 +26,8 @@ from heavytail.weights.formats.archive import members
 from heavytail.weights.formats.keras.archive import read_keras
 from heavytail.weights.formats.keras.hdf5 import read_hdf5
 from heavytail.weights.formats.keras.heap import GuardedStream
+from heavytail.weights.formats.keras.slices import Inflated, Slice
 from heavytail.weights.places.files import LocalFile
-from heavytail.weights.places.slices import Inflated, Slice
 from heavytail.weights.source import open_source
 from heavytail.weights.tensor import Hint
 

@@ -387,7 +387,7 @@ def test_a_file_whose_numbers_were_filled_in_later_is_read(tmp_path):
 
 def test_a_view_of_a_large_storage_reads_no_more_than_itself(tmp_path, monkeypatch):
     """The sum of a storage needs all its bytes; a row of it must not."""
-    from heavytail.weights.formats import ranges
+    from heavytail.weights import ranges
 
     torch.save({"row": torch.zeros(1000, 1000)[999:]}, tmp_path / "m.pt")
     assert zipfile.ZipFile(tmp_path / "m.pt").getinfo("m/data/0").file_size == 4_000_000

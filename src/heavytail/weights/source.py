@@ -21,7 +21,6 @@ from heavytail.weights.formats.mapping import read_mapping
 from heavytail.weights.formats.module import read_module
 from heavytail.weights.formats.npz import read_npy, read_npz
 from heavytail.weights.formats.onnx.reader import read_onnx
-from heavytail.weights.formats.ranges import Region
 from heavytail.weights.formats.safetensors import read_safetensors
 from heavytail.weights.formats.sniff import foreign, kind_of, zip_kind
 from heavytail.weights.formats.tflite.reader import read_tflite
@@ -32,6 +31,7 @@ from heavytail.weights.norms import join_norms
 from heavytail.weights.places.files import File, Folder, LocalFile, LocalFolder
 from heavytail.weights.places.remote import RemoteFolder, open_url
 from heavytail.weights.quantised import join_quantised, recognise
+from heavytail.weights.ranges import Region
 from heavytail.weights.tensor import Source, Tensor
 
 __all__ = ["open_source"]

@@ -70,6 +70,8 @@ class Tensor:
         hint: what a live module, or a container with a graph, knows about the tensor.
         stored: what the container calls the stored type where `dtype` is what it becomes, for example "Q4_K".
         packed: bytes that are stored, where they are not those of the numbers that are read.
+        files: further files that its numbers depend on, beside those that were opened.
+        whole: whether reading any rows of it takes all of it, as where rows interleave.
     """
 
     name: str
@@ -82,6 +84,8 @@ class Tensor:
     hint: Hint | None = None
     stored: str = ""
     packed: int = 0
+    files: tuple[File, ...] = ()
+    whole: bool = False
 
     @property
     def size(self) -> int:

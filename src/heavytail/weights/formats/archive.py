@@ -11,8 +11,8 @@ import numpy as np
 
 from heavytail.errors import SourceError
 from heavytail.weights.faults import quoted
-from heavytail.weights.formats.ranges import Deflated, Plain, Region
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import Deflated, Plain, Region
 
 __all__ = ["content", "members"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from heavytail.errors import SourceError
 from heavytail.weights.faults import one_line, quoted
-from heavytail.weights.formats.ranges import unreadable
+from heavytail.weights.ranges import unreadable
 from heavytail.weights.tensor import Hint, Tensor, numpy_dtype
 
 __all__ = ["array_tensor", "is_torch_tensor", "torch_tensor"]

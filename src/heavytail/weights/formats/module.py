@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from heavytail.weights.faults import quoted
 from heavytail.weights.formats.memory import torch_blocks, torch_tensor
-from heavytail.weights.formats.ranges import unreadable
+from heavytail.weights.ranges import unreadable
 from heavytail.weights.tensor import Hint, Tensor
 
 __all__ = ["read_module"]

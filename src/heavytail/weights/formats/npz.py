@@ -12,8 +12,8 @@ import numpy as np
 
 from heavytail.errors import SourceError
 from heavytail.weights.faults import one_line, quoted, reading
-from heavytail.weights.formats.ranges import Plain, Region, Strided, contiguous, stored, swapped, unreadable
 from heavytail.weights.places.files import File, stem
+from heavytail.weights.ranges import Plain, Region, Strided, contiguous, stored, swapped, unreadable
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["MAGIC", "read_npy", "read_npz"]

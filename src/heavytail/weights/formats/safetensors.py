@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 from heavytail.errors import SourceError
 from heavytail.weights.faults import one_line, quoted, reading
-from heavytail.weights.formats.ranges import Plain, Strided, contiguous, stored, swapped, unreadable
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import Plain, Strided, contiguous, stored, swapped, unreadable
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["read_safetensors"]

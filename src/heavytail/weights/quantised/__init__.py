@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from heavytail.weights.formats.ranges import unreadable
 from heavytail.weights.quantised.bitsandbytes import decode_bitsandbytes4, decode_bitsandbytes8
 from heavytail.weights.quantised.found import Config, Decode, Found, Misfit, recognise
 from heavytail.weights.quantised.integers import decode_packed, decode_qweight
 from heavytail.weights.quantised.scaled import decode_mxfp4, decode_scaled
+from heavytail.weights.ranges import unreadable
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["join_quantised", "recognise"]

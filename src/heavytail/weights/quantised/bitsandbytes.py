@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from heavytail.weights.faults import one_line
-from heavytail.weights.formats.ranges import shape_problem
 from heavytail.weights.quantised.found import Config, Decoded, Found, Misfit
 from heavytail.weights.quantised.grid import Dequantised, Grid, Numbers, floats
 from heavytail.weights.quantised.packing import pairs, regroup
+from heavytail.weights.ranges import shape_problem
 from heavytail.weights.tensor import Array, Tensor, numpy_dtype
 
 __all__ = ["decode_bitsandbytes4", "decode_bitsandbytes8"]

@@ -16,7 +16,8 @@ from heavytail.errors import SourceError
 from heavytail.weights.faults import quoted, reading
 from heavytail.weights.formats.gguf.header import Header, Info, read_header
 from heavytail.weights.formats.gguf.types import FILE_TYPES, TYPES, Stored, can_dequantize, dequantize
-from heavytail.weights.formats.ranges import (
+from heavytail.weights.places.files import File
+from heavytail.weights.ranges import (
     Fill,
     Plain,
     Strided,
@@ -25,7 +26,6 @@ from heavytail.weights.formats.ranges import (
     swapped,
     unreadable,
 )
-from heavytail.weights.places.files import File
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["read_gguf"]

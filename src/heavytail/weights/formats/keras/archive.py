@@ -9,9 +9,9 @@ from heavytail.errors import SourceError
 from heavytail.weights.faults import reading
 from heavytail.weights.formats.archive import content
 from heavytail.weights.formats.keras.hdf5 import read_weights
-from heavytail.weights.formats.ranges import Plain, Region
+from heavytail.weights.formats.keras.slices import Inflated, Slice
 from heavytail.weights.places.files import File
-from heavytail.weights.places.slices import Inflated, Slice
+from heavytail.weights.ranges import Plain, Region
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["read_keras"]

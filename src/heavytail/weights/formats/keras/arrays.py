@@ -19,8 +19,8 @@ import numpy as np
 from heavytail.errors import SourceError
 from heavytail.weights.faults import one_line, quoted, reading
 from heavytail.weights.formats.keras.heap import GuardedStream, check_widths
-from heavytail.weights.formats.ranges import Plain, Strided, contiguous, shape_problem, stored, swapped, unreadable
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import Plain, Strided, contiguous, shape_problem, stored, swapped, unreadable
 from heavytail.weights.tensor import Array, Hint, Tensor, numpy_dtype
 
 __all__ = ["Contents", "Dataset", "read_contents"]

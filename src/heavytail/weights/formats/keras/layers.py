@@ -13,7 +13,7 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
-from heavytail.weights.formats.ranges import Strided, contiguous
+from heavytail.weights.ranges import Strided, contiguous
 from heavytail.weights.tensor import Hint
 
 __all__ = ["Layer", "known", "layers", "place", "snake", "unnumbered", "variables"]

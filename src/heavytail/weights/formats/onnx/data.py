@@ -16,8 +16,8 @@ from heavytail.errors import SourceError
 from heavytail.weights.faults import one_line, quoted
 from heavytail.weights.formats.onnx.graph import Proto, Span, Sparse
 from heavytail.weights.formats.onnx.protobuf import Wire, varints
-from heavytail.weights.formats.ranges import Plain, contiguous, shape_problem, swapped
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import Plain, contiguous, shape_problem, swapped
 from heavytail.weights.tensor import Array
 
 __all__ = ["Files", "InPlace", "Listed", "Numbers", "locate", "type_name"]

@@ -17,8 +17,8 @@ from heavytail.weights.faults import reading
 from heavytail.weights.formats.onnx.data import Files, InPlace, Numbers, locate, type_name
 from heavytail.weights.formats.onnx.graph import Node, Proto, Sparse
 from heavytail.weights.formats.onnx.use import Constant, Survey, Use, Value
-from heavytail.weights.formats.ranges import unreadable
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import unreadable
 from heavytail.weights.tensor import Array, Hint, Tensor
 
 __all__ = ["Scheme", "dequantised", "is_companion", "scheme_of"]

@@ -18,8 +18,8 @@ from heavytail.weights.formats.onnx.protobuf import Wire
 from heavytail.weights.formats.onnx.quantised import Scheme, dequantised, is_companion, scheme_of
 from heavytail.weights.formats.onnx.tensors import View, tensor_of
 from heavytail.weights.formats.onnx.use import GATES, RESHAPES, Constant, End, Survey, hint_of, part, role, survey
-from heavytail.weights.formats.ranges import contiguous, unreadable
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import contiguous, unreadable
 from heavytail.weights.tensor import Hint, Tensor
 
 __all__ = ["read_onnx"]

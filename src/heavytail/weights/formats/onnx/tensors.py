@@ -12,8 +12,8 @@ import numpy as np
 from heavytail.weights.faults import reading
 from heavytail.weights.formats.onnx.data import Files, InPlace, Numbers, locate, type_name
 from heavytail.weights.formats.onnx.graph import Proto, Sparse
-from heavytail.weights.formats.ranges import Strided, stored, swapped, unreadable
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import Strided, stored, swapped, unreadable
 from heavytail.weights.tensor import Array, Hint, Tensor
 
 __all__ = ["View", "tensor_of"]

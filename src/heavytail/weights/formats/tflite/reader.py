@@ -11,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.weights.faults import quoted, reading
-from heavytail.weights.formats.ranges import (
+from heavytail.weights.formats.tflite.flatbuffer import Table, root
+from heavytail.weights.formats.tflite.graph import Use, operator_codes, uses
+from heavytail.weights.formats.tflite.sparse import sparse
+from heavytail.weights.places.files import File
+from heavytail.weights.ranges import (
     Plain,
     Strided,
     contiguous,
@@ -20,10 +24,6 @@ from heavytail.weights.formats.ranges import (
     swapped,
     unreadable,
 )
-from heavytail.weights.formats.tflite.flatbuffer import Table, root
-from heavytail.weights.formats.tflite.graph import Use, operator_codes, uses
-from heavytail.weights.formats.tflite.sparse import sparse
-from heavytail.weights.places.files import File
 from heavytail.weights.tensor import Array, Tensor, numpy_dtype
 
 __all__ = ["read_tflite"]

@@ -17,9 +17,9 @@ import numpy as np
 
 from heavytail.errors import SourceError
 from heavytail.weights.faults import quoted, reading
-from heavytail.weights.formats.ranges import Plain, Strided, contiguous, stored, swapped, unreadable
 from heavytail.weights.formats.tflite.flatbuffer import Table
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import Plain, Strided, contiguous, stored, swapped, unreadable
 from heavytail.weights.tensor import Array, Tensor, numpy_dtype
 
 __all__ = ["sparse"]

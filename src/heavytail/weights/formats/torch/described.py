@@ -12,10 +12,10 @@ import numpy as np
 from heavytail.errors import SourceError
 from heavytail.weights.faults import quoted
 from heavytail.weights.formats.memory import array_tensor
-from heavytail.weights.formats.ranges import Plain, Region, Strided, shape_problem, stored, unreadable
 from heavytail.weights.formats.torch.refs import ArrayRef, StorageRef, TensorRef, itemsize
 from heavytail.weights.formats.wrappers import find_weights
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import Plain, Region, Strided, shape_problem, stored, unreadable
 from heavytail.weights.tensor import Tensor, numpy_dtype
 
 __all__ = ["describe", "is_described", "located"]

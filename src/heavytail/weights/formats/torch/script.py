@@ -12,7 +12,6 @@ from typing import Any
 from heavytail.errors import SourceError
 from heavytail.weights.faults import quoted, reading
 from heavytail.weights.formats.archive import content
-from heavytail.weights.formats.ranges import Region
 from heavytail.weights.formats.torch.described import is_described, located
 from heavytail.weights.formats.torch.objects import find_global, storage_of
 from heavytail.weights.formats.torch.pickles import Opaque, Symbol
@@ -20,6 +19,7 @@ from heavytail.weights.formats.torch.refs import StorageRef, TensorRef, sizes
 from heavytail.weights.formats.torch.zip import Archive, open_archive
 from heavytail.weights.formats.wrappers import children, numbered
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import Region
 from heavytail.weights.tensor import Hint, Tensor
 
 __all__ = ["read_torchscript"]

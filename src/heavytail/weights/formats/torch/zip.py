@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from heavytail.errors import SourceError
 from heavytail.weights.faults import quoted, reading
 from heavytail.weights.formats.archive import content
-from heavytail.weights.formats.ranges import Plain, Region, swapped
 from heavytail.weights.formats.torch.described import describe
 from heavytail.weights.formats.torch.objects import Forbidden, find_global, storage_of
 from heavytail.weights.formats.torch.pickles import load_pickle
 from heavytail.weights.formats.torch.refs import StorageRef, itemsize
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import Plain, Region, swapped
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["Archive", "open_archive", "read_torch_zip"]

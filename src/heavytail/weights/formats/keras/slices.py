@@ -9,8 +9,8 @@ from typing import BinaryIO
 import numpy as np
 
 from heavytail.weights.faults import reading
-from heavytail.weights.formats.ranges import Region
 from heavytail.weights.places.files import File
+from heavytail.weights.ranges import Region
 
 __all__ = ["Inflated", "Slice"]
 
