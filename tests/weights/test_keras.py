@@ -8,6 +8,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import dataclass
 
@@ -764,6 +765,32 @@ def test_a_damaged_heap_is_seen_however_it_is_read(step):
     stream = GuardedStream("f", io.BytesIO(bad))
     with pytest.raises(SourceError, match="f: damaged, its HDF5 heap at byte 50"):
         list(iter(lambda: stream.read(step), b""))
+
+
+def nested_heaps(count, objects):
+    """Heaps of which each one but the last holds all that follow, the last one's objects included."""
+    size = 32 * count + 16 * objects
+    heads = []
+    for at in range(0, 32 * count, 32):
+        jump = 32 * count - at - 32  # the first object leads past the heads of the others
+        heads += [b"GCOL\1\0\0\0", (size - at).to_bytes(8, "little"), b"\1" + bytes(7), jump.to_bytes(8, "little")]
+    return b"".join(heads) + (b"\1" + bytes(15)) * objects
+
+
+def test_heaps_that_overlap_do_not_keep_a_reader_busy():
+    data = nested_heaps(1000, 10_000)
+    began = time.process_time()
+    with pytest.raises(SourceError, match="f: damaged, its HDF5 heaps overlap"):
+        GuardedStream("f", io.BytesIO(data)).read(32_000)
+    assert time.process_time() - began < 1  # one by one they take ten million steps
+
+
+def test_a_heap_that_is_read_again_and_again_is_walked_once():
+    data = nested_heaps(1, 1000)
+    stream = GuardedStream("f", io.BytesIO(data))
+    for _ in range(50):
+        stream.seek(0)
+        assert stream.read() == data
 
 
 def test_widths_that_no_writer_uses_are_refused(tmp_path):

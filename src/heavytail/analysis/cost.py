@@ -11,10 +11,11 @@ import numpy as np
 from heavytail.diagnosis.layer import Wanted
 from heavytail.diagnosis.noise import HELD, sampling_step
 from heavytail.rmt.noise_bulk import MIN_SIZE
-from heavytail.spectra.exact import BLOCK, LARGE, block_rows
+from heavytail.spectra.exact import BLOCK, LARGE, SVD_MATRICES, block_rows
 from heavytail.spectra.lapack import add_gram
 from heavytail.spectra.operator import HELD as OPERATOR_BYTES
 from heavytail.spectra.operator import frequencies
+from heavytail.threads import blas_threads
 from heavytail.weights.layout import Part, Plan
 from heavytail.weights.tensor import Tensor
 
@@ -38,6 +39,7 @@ class Cost:
         bytes: bytes read.
         memory: bytes held at once.
         held: those of them that are of the tensor itself, in its stored type.
+        svd: whether there is room for singular values, where the rank needs them.
         work: time, in units of that of one operation of a large Gram matrix.
     """
 
@@ -46,6 +48,7 @@ class Cost:
     memory: int
     held: int = 0
     work: float = 0.0
+    svd: bool = True
 
 
 def is_single(plan: Plan) -> bool:
@@ -87,16 +90,20 @@ def cost(plan: Plan, wanted: Wanted | None = None, limit: float = inf) -> Cost:
             operations, work = operations + replicates, work + replicates
     memory += _JOB
     held = held_bytes(plan, limit - memory)
-    return Cost(operations, tensor.packed or tensor.nbytes, memory + held, held, work)
+    memory += held
+    svd = True
+    if is_single(plan) and limit < inf:  # a rank that rounding leaves open needs singular values, if there is room
+        needed = 8 * SVD_MATRICES * plan.parts[0].M ** 2
+        svd = memory + needed <= limit
+        memory += needed * svd
+    return Cost(operations, tensor.packed or tensor.nbytes, memory, held, work, svd)
 
 
 def measure_rate() -> float:
     """Measure the operations of a large Gram matrix that one thread does in a second: the unit of `Cost.work`."""
-    from heavytail.analysis.threads import one_blas_thread
-
     n = 1000
     W, G = np.ones((n, n)), np.zeros((n, n), order="F")
-    with one_blas_thread():
+    with blas_threads(1):
         add_gram(W, G)  # the first call finds the routine
         start = perf_counter()
         add_gram(W, G)
@@ -143,6 +150,8 @@ def held_bytes(plan: Plan, left: float) -> int:
     """Give the bytes of a tensor that are held at once: all of them, or as many as there is room for."""
     tensor = plan.tensor
     rows = tensor.shape[0]
+    if tensor.whole:
+        return tensor.nbytes
     if not is_single(plan) or tensor.nbytes <= _STREAM:
         return tensor.nbytes * (plan.rows or rows) // rows
     tall, near = rows >= tensor.shape[1], "://" not in tensor.origin

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 from pathlib import Path
 
 from heavytail.analysis.cache import Cache, digest_of
@@ -20,9 +19,10 @@ from heavytail.diagnosis.weightwatcher import diagnose_weightwatcher, spectrum_w
 from heavytail.errors import HeavytailError, MatrixError
 from heavytail.spectra.certified import CertifiedSpectrum, approximate_spectrum
 from heavytail.spectra.entries import Blocks, turned
-from heavytail.spectra.exact import pool, spectrum_of_rows, spectrum_of_stack
+from heavytail.spectra.exact import RANK_OPEN, pool, spectrum_of_rows, spectrum_of_stack
 from heavytail.spectra.operator import operator_spectrum
 from heavytail.spectra.spectrum import Spectrum
+from heavytail.threads import blas_threads
 from heavytail.weights.layout import Part, Plan
 from heavytail.weights.tensor import Array, Tensor
 
@@ -52,7 +52,6 @@ class Job:
         sizes: the files that the tensor needs, and their sizes.
         keep: whether results are kept, for which the digest of the tensor is needed.
         digest: of the tensor's numbers, where it is known already.
-        room: bytes that the job may take in all.
         device: torch's name of where large matrices are computed; None for here.
         known: for each part what is known of it already.
         approximate: whether eigenvalues are enclosed and not computed.
@@ -66,7 +65,6 @@ class Job:
     keep: bool = False
     digest: str = ""
     device: str | None = None
-    room: float = inf
     known: tuple[Found | None, ...] = ()
     approximate: bool = False
     refused: str = ""
@@ -104,7 +102,7 @@ def run(job: Job, cache: Cache | None = None) -> Done:
     for part, measured in zip(plan.parts, known, strict=True):
         try:
             if measured is None:
-                if job.keep and not digest and not job.refused:
+                if job.keep and not digest and (job.approximate or not job.refused):
                     digest = numbers.digest()
                 if cache is not None and digest:
                     measured = recall(cache, digest, part, job)
@@ -123,7 +121,14 @@ def run(job: Job, cache: Cache | None = None) -> Done:
 def recall(cache: Cache, digest: str, part: Part, job: Job) -> Found | None:
     """Look up what was measured of a part."""
     found = cache.get("measured", digest, _view(part), _purpose(part, job))
-    return found if isinstance(found, CertifiedSpectrum if job.approximate else Measured) else None
+    if job.approximate:
+        return found if isinstance(found, CertifiedSpectrum) else None
+    return found if isinstance(found, Measured) and _settled(found.spectrum, job) else None
+
+
+def _settled(spectrum: Spectrum, job: Job) -> bool:
+    """Whether a spectrum is as good as the job can make it: one whose rank is open was made with less memory."""
+    return spectrum.method != RANK_OPEN or not job.cost.svd
 
 
 def keep(cache: Cache, digest: str, part: Part, job: Job, measured: Found) -> None:
@@ -199,24 +204,24 @@ def _measured(job: Job, part: Part, numbers: _Numbers, cache: Cache | None, dige
     """Measure a part, and keep what is expensive as soon as it is there."""
     if job.approximate and job.wanted is not None:
         enclosed = approximate_spectrum(numbers.matrix(), part.N, part.M, seed=job.wanted.seed)
-        if cache is not None:
+        if cache is not None and digest:
             keep(cache, digest, part, job, enclosed)
         return enclosed
-    known = cache and cache.get("spectrum", digest, _view(part), _computed(job))
+    known = cache.get("spectrum", digest, _view(part), _computed(job)) if cache is not None else None
+    if not isinstance(known, Spectrum) or not _settled(known, job):
+        known = None
     if job.wanted is None:
         spectrum = known or spectrum_weightwatcher(part.stack(numbers.block(0)), part.N, part.M)
         measured = Measured(spectrum)
     elif numbers.single:
         blocks = numbers.matrix()
-        spectrum = known or spectrum_of_rows(
-            blocks, part.N, part.M, job.plan.tensor.dtype, job.room - job.cost.held, job.device
-        )
+        spectrum = known or spectrum_of_rows(blocks, part.N, part.M, job.plan.tensor.dtype, job.cost.svd, job.device)
         measured = _measure(spectrum, [blocks], job, part)
     else:
         stack = part.stack(numbers.block(part.block))
         spectrum = known or _spectrum(stack, part, job)
         measured = _measure(spectrum, [] if part.operator else [_cut(matrix) for matrix in stack], job, part)
-    if cache is not None:
+    if cache is not None and digest:
         keep(cache, digest, part, job, measured)
     return measured
 
@@ -291,7 +296,6 @@ def run_elsewhere(version: str, pickled: bytes) -> list[Done]:
         UnreachableFileError: it cannot see a file, or sees one of another size.
     """
     from heavytail import __version__
-    from heavytail.analysis.threads import one_blas_thread
 
     where = f"worker {socket.gethostname()}:{os.getpid()}"
     if version != __version__:
@@ -306,5 +310,5 @@ def run_elsewhere(version: str, pickled: bytes) -> list[Done]:
                 raise UnreachableFileError(text) from None
             if seen != size:
                 raise UnreachableFileError(f"{where} sees another file {name}: {seen} bytes, {size} expected")
-    with one_blas_thread():
+    with blas_threads(1):
         return [run(job) for job in jobs]

@@ -46,6 +46,8 @@ def written(size: float) -> str:
         >>> written(3_100_000_000), written(20_000_000)
         ('3.1 GB', '20 MB')
     """
+    if size < 1000:
+        return f"{size:.0f} bytes"
     for name in ("kB", "MB", "GB"):
         size /= 1000
         if size < 999.5:

@@ -133,9 +133,9 @@ def analyze(
     wanted = None if convention == "weightwatcher" else Wanted(nulls, vectors, bootstrap, seed, kept is not None)
     left = planned.room
     common = Job(planned.plans[0], planned.costs[0], wanted, _sizes(planned.source), kept is not None)
-    common = replace(common, room=left / threads, device=device)
+    common, most = replace(common, device=device), min(left, available())
     todo = [
-        _fitted(replace(common, plan=p, cost=c), left, approximate)
+        _fitted(replace(common, plan=p, cost=c), most if approximate else left, approximate)
         for p, c in zip(planned.plans, planned.costs, strict=True)
     ]
     total = sum(c.work for c in planned.costs)
@@ -147,7 +147,7 @@ def analyze(
         if progress:
             progress(job.plan.tensor.name, done, total)
 
-    finished = run_all(todo, threads, min(left, available()), kept, _stamps(planned), executor, advance)
+    finished = run_all(todo, threads, most, kept, _stamps(planned), executor, advance)
     found = selection(layers).of_layers([layer for job in finished for layer in job.layers], planned.source)
     rows = tuple(layer.row for layer in found)
     tails = {layer.row.name: layer.tail for layer in found if layer.tail is not None}
@@ -236,29 +236,18 @@ def _sizes(source: Source) -> tuple[tuple[str, int], ...]:
 
 def _stamps(planned: Estimate) -> list[str]:
     """Tell for each tensor, without reading it, what changes when its file does; nothing for a model in memory."""
-    stamps = {str(file): file.stamp for file in planned.source.opened}
-    if not stamps or not all(stamps.values()):
+    stamps = [file.stamp for file in planned.source.opened]
+    if not stamps or not all(stamps):
         return [""] * len(planned.plans)
-    # A tensor may stand in a file that another one names: ONNX's external data, the parts of a split model.
-    for origin in {p.tensor.origin for p in planned.plans} - set(stamps):
-        path = Path(origin)
-        stamps[origin] = LocalFile(path).stamp if path.is_file() else ""
-    opened = [stamps[str(file)] for file in planned.source.opened]
-    return [
-        repr((opened, stamps[p.tensor.origin], p.tensor.name, p.tensor.dtype, p.tensor.shape))
-        if stamps[p.tensor.origin]
-        else ""
-        for p in planned.plans
-    ]
+    return [repr((stamps, p.tensor.name, p.tensor.dtype, p.tensor.shape)) for p in planned.plans]
 
 
-def _fitted(job: Job, left: float, approximate: bool) -> Job:
+def _fitted(job: Job, most: float, approximate: bool) -> Job:
     """Say of a job that needs more memory than it may take that it is not done, or only in bounds."""
-    most = min(left, available()) if approximate else left
     if job.cost.memory <= most:
         return job
     needed, allowed = written(job.cost.memory), written(max(most, 0))
-    job = replace(job, refused=f"needs {needed} at once, and there is room for {allowed}")
+    job = replace(job, refused=f"exact work needs {needed} at once, and there is room for {allowed}")
     part = job.plan.parts[0]
     if not approximate or job.wanted is None or not is_single(job.plan):
         return job

@@ -24,9 +24,9 @@ from pickle import PicklingError
 
 from heavytail.analysis.cache import Cache
 from heavytail.analysis.jobs import Done, Job, OutdatedWorkerError, failed, keep, recall, run, run_elsewhere
-from heavytail.analysis.threads import one_blas_thread
 from heavytail.errors import RequestError
 from heavytail.spectra.exact import LARGE
+from heavytail.threads import blas_threads
 
 __all__ = ["run_all"]
 
@@ -111,14 +111,12 @@ def _run_giants(
     jobs: Sequence[Job], tasks: list[Task], threads: int, cache: Cache | None, finished: Finished
 ) -> list[Task]:
     """Run the jobs that have all threads, and give the tasks that are left."""
-    import scipy.linalg.lapack  # noqa: F401  # what loads a BLAS of its own must be there before a limit is set
-    from threadpoolctl import threadpool_limits
-
     share = sum(job.cost.work for job in jobs) / threads
     giants = [task for task in tasks if threads > 1 and _is_giant(jobs[task[0]], share)]
     for (i,) in giants:
-        with threadpool_limits(threads, user_api="blas"):
-            finished(i, run(jobs[i], cache))
+        with blas_threads(threads):
+            done = run(jobs[i], cache)
+        finished(i, done)
     return [task for task in tasks if task not in giants]
 
 
@@ -137,7 +135,7 @@ def _run_here(
     def needs(task: Task) -> int:
         return max(jobs[i].cost.memory for i in task)
 
-    with one_blas_thread():
+    with blas_threads(1):
         together = _admitted(work, tasks, threads, needs, memory) if threads > 1 else map(work, tasks)
         for results in together:
             for i, done in results:

@@ -65,7 +65,7 @@ def diagnose_certified(
         kind=kind,
         dtype=stored,
         status="ok",
-        reason=f"{why}: enclosed in {spectrum.passes} passes, bounds hold with probability {1 - spectrum.delta:g}",
+        reason=f"enclosed in {spectrum.passes} passes, bounds hold with probability {1 - spectrum.delta:g} ({why})",
         N=spectrum.N,
         M=spectrum.M,
         Q=spectrum.N / spectrum.M,

@@ -19,6 +19,7 @@ from heavytail.diagnosis.tail import NO_ENTRIES, Tail, TailEntries, best_fit, fi
 from heavytail.diagnosis.vectors import Localisation, localisation
 from heavytail.spectra.certified import Bounds
 from heavytail.spectra.entries import Blocks
+from heavytail.spectra.exact import RANK_OPEN
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.power_law import MIN_TAIL
 
@@ -158,6 +159,8 @@ def diagnose_layer(measured: Measured, wanted: Wanted, *, name: str, kind: str, 
         return Layer(replace(row, reason=measured.problem), spectrum, tail, phase)
     # What is too narrow for a tail is too narrow for a bulk, and its row says so already.
     reasons = [row.reason, noise.reason if spectrum.M >= MIN_TAIL else ""]
+    if spectrum.method == RANK_OPEN:
+        reasons.insert(0, "the rank is a lower bound: there was no memory for singular values")
     if phase.evidence or not any(reasons):
         reasons.append(phase.reason)
     row = replace(row, **noise.columns(spectrum), reason="; ".join(filter(None, reasons)))

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import wraps
 from math import sqrt
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
 
-__all__ = ["Law", "Real", "Vector", "one_thread"]
+__all__ = ["Law", "Real", "Vector"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Vector: TypeAlias = NDArray[np.float64]
 
 Real: TypeAlias = Any
 """A float for a scalar argument, a float64 array of the same shape for an array."""
-
-
-def one_thread(make: Callable[P, R]) -> Callable[P, R]:
-    """Make a table that is kept with one BLAS thread, so that it does not depend on what the host had just then."""
-
-    @wraps(make)
-    def made(*args: P.args, **kwargs: P.kwargs) -> R:
-        with threadpool_limits(1, user_api="blas"):
-            return make(*args, **kwargs)
-
-    return made
 
 
 class Law(ABC):

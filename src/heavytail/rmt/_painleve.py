@@ -19,7 +19,8 @@ import numpy as np
 from numpy.polynomial import Chebyshev
 from scipy.special import airy
 
-from heavytail.rmt._law import Vector, one_thread
+from heavytail.rmt._law import Vector
+from heavytail.threads import one_thread
 
 __all__ = ["remainders"]
 

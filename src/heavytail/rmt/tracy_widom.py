@@ -23,8 +23,9 @@ from numpy.polynomial.chebyshev import chebder, chebinterpolate, chebval
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import airy, airye, roots_legendre
 
-from heavytail.rmt._law import Law, Real, Vector, one_thread
+from heavytail.rmt._law import Law, Real, Vector
 from heavytail.rmt._painleve import remainders
+from heavytail.threads import one_thread
 
 __all__ = ["TracyWidom", "fredholm_cdf"]
 

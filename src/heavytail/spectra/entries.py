@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heavytail.weights.tensor import Array, Tensor, numpy_dtype
+from heavytail.weights.tensor import Array, Tensor
 
 __all__ = ["Blocks", "Entries", "leading_vectors", "measure_entries", "turned", "whole"]
 
@@ -130,11 +130,13 @@ def turned(tensor: Tensor, size: int) -> Blocks:
     def read(r: int) -> Iterator[Array]:
         width = max(r, most // r * r)  # whole blocks, so that the sums over them do not depend on the size
         for first in range(0, columns, width):
-            panel = np.empty((rows, min(width, columns - first)), numpy_dtype(tensor.dtype))
-            at = 0
+            at, panel = 0, None
             for block in tensor.blocks(step):
+                if panel is None:
+                    panel = np.empty((rows, min(width, columns - first)), block.dtype)
                 panel[at : at + len(block)] = block[:, first : first + width]
                 at += len(block)
+            assert panel is not None
             for i in range(0, panel.shape[1], r):
                 yield panel[:, i : i + r].T.copy()  # a view would keep the panel when the next one is made
             del panel

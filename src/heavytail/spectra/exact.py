@@ -31,6 +31,8 @@ from heavytail.weights.tensor import Array, numpy_dtype
 __all__ = [
     "BLOCK",
     "LARGE",
+    "RANK_OPEN",
+    "SVD_MATRICES",
     "block_rows",
     "pool",
     "spectrum_of_rows",
@@ -43,7 +45,10 @@ __all__ = [
 BLOCK = 512  # most rows in one step of the Gram matrix
 LARGE = 1024  # from this M on LAPACK works in place, one matrix at a time
 _EPS = 2.0**-52
-_SVD = 6  # matrices of M x M that their singular values take: two triangles, copies of both, and workspace
+SVD_MATRICES = 6
+"""Matrices of M x M that singular values take: two triangles, copies of both, and workspace."""
+RANK_OPEN = "gram, rank open"
+"""The method of a spectrum whose rank is a lower bound."""
 _LEAST = 1e-250  # sums of squares below it may have lost digits to underflow
 
 Matrix = NDArray[np.float64]
@@ -72,7 +77,7 @@ def unit_roundoff(dtype: str) -> float:
 
 @np.errstate(over="ignore", invalid="ignore")
 def spectrum_of_rows(
-    rows: Callable[[int], Iterable[Array]], N: int, M: int, dtype: str, room: float = inf, device: str | None = None
+    rows: Callable[[int], Iterable[Array]], N: int, M: int, dtype: str, svd: bool = True, device: str | None = None
 ) -> Spectrum:
     """Compute the spectrum of one N x M matrix that is read in blocks of rows and never held as a whole.
 
@@ -82,15 +87,15 @@ def spectrum_of_rows(
         N: number of rows, at least M.
         M: number of columns.
         dtype: name of the stored type, which sets the numerical rank.
-        room: bytes that singular values may take where the rank needs them; without it the rank is a lower bound, and
-            `Spectrum.floor` the higher for it.
+        svd: whether singular values are computed where rounding leaves the rank open; if not, eigenvalues within their
+            error of the floor are not counted, and the method says so.
         device: torch's name of where to compute; None for here.
 
     Raises:
         MatrixError: if an entry is not finite, or its square overflows or vanishes.
     """
     step = block_rows(M)
-    if device is not None:
+    if device is not None and M >= LARGE:
         evals, trace = eigenvalues_of_rows(rows(step), M, device)
     else:
         G = _gram(rows(step), M) if M < LARGE else _large_gram(rows(step), M)
@@ -99,8 +104,8 @@ def spectrum_of_rows(
         del G
     if not _LEAST < trace < inf and (problem := unusable(rows(step))):
         raise MatrixError(problem)
-    svd = (lambda _: _triangle(rows(max(M, step)))[None]) if room >= 8 * M * M * _SVD else None
-    return _judge(evals[None], N, min(step, N), dtype, svd)
+    matrices = (lambda _: _triangle(rows(max(M, step)))[None]) if svd else None
+    return _judge(evals[None], N, min(step, N), dtype, matrices)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -210,9 +215,10 @@ def _judge(
     tolerance = _tolerance(evals, N, unit, norm)
     open_ = (np.abs(evals - tolerance[:, None] ** 2) <= error[:, None]).any(axis=1) & (evals[:, -1] > 0)
     s = np.sqrt(evals)
+    method = "svd" if open_.any() else "gram"
     if open_.any() and matrices is None:
-        tolerance, open_ = np.sqrt(tolerance**2 + error), np.zeros_like(open_)
-    if matrices is not None and open_.any():
+        method, tolerance = RANK_OPEN, np.sqrt(tolerance**2 + error)
+    elif matrices is not None and open_.any():
         s[open_] = np.linalg.svd(matrices(open_), compute_uv=False)[:, ::-1]
         evals = np.where(open_[:, None], s * s, evals)
         error = np.where(open_, svd_error(evals, N), error)
@@ -227,7 +233,7 @@ def _judge(
         positive=pooled if above.all() else np.sort(evals[above]),
         floor=float(tolerance.max()) ** 2,
         error=float(error.max()),
-        method="svd" if open_.any() else "gram",
+        method=method,
     )
 
 

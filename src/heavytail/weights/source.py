@@ -95,21 +95,25 @@ def open_source(obj: object) -> Source:
     if not contents.tensors:
         why = f" ({'; '.join(contents.notes)})" if contents.notes else ""
         raise SourceError(name, f"holds no tensors{why}")
-    tensors, notes = contents.tensors, contents.notes
+    tensors, notes, files = contents.tensors, contents.notes, contents.files
+    files += tuple(dict.fromkeys(file for tensor in tensors for file in tensor.files if file not in files))
     if recognise(tensors):
-        tensors, more = join_quantised(tensors, _quantisation(contents.files))
-        notes += more
+        config = files[0].beside("config.json") if files else None
+        tensors, more = join_quantised(tensors, _quantisation(config))
+        notes, files = notes + more, files + ((config,) if config else ())
     tensors, more = join_norms(tensors)
-    return Source(name, contents.format, tuple(map(str, contents.files)), tensors, (*notes, *more), contents.files)
+    return Source(name, contents.format, tuple(map(str, contents.files)), tensors, (*notes, *more), files)
 
 
-def _quantisation(files: Sequence[File]) -> Mapping[str, Any] | None:
-    """Read what the configuration beside a model says of its quantisation, as far as it has one."""
-    config = files[0].beside("config.json") if files else None
+def _quantisation(config: File | None) -> Mapping[str, Any] | None:
+    """Read what the configuration beside a model says of its quantisation, as far as it is one and can be read."""
     if config is None or config.size > _MOST_CONFIG:
         return None
-    with reading(config, "the configuration"), config.open() as stream:
-        found = json.loads(stream.read())
+    try:
+        with reading(config, "the configuration"), config.open() as stream:
+            found = json.loads(stream.read())
+    except SourceError:  # it would only settle what the tensors leave open
+        return None
     told = found.get("quantization_config") if isinstance(found, dict) else None
     return told if isinstance(told, dict) else None
 

@@ -116,7 +116,7 @@ class Source:
         files: the files that were opened, in order.
         tensors: all tensors, in the container's order, names unique.
         notes: sentences about what was left out and why, for example optimizer state.
-        opened: the same files, as what can be opened again.
+        opened: all files that the numbers depend on, as what can be opened again.
     """
 
     name: str

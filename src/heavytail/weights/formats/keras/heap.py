@@ -1,11 +1,13 @@
 """A guard for the global heaps of an HDF5 file, where its texts stand.
 
 The HDF5 library (2.0 and before) never returns from a heap with a free part of size 0. What it reads passes by here,
-and each heap in it is walked first. Layout: "HDF5 File Format Specification", section III.E, disk format level 1E.
+and each heap in it is walked first, once. Heaps that overlap, whose walks could take the square of the file's size, are
+refused. Layout: "HDF5 File Format Specification", section III.E, disk format level 1E.
 """
 
 from __future__ import annotations
 
+import io
 from typing import BinaryIO
 
 from heavytail.errors import SourceError
@@ -14,6 +16,7 @@ __all__ = ["GuardedStream", "check_widths"]
 
 _SIGNATURE = b"GCOL\1"
 _HEADER = 16  # of a heap, and of each object in it
+_MOST_WALKED = 4  # bytes of heaps walked, for each byte of the file; heaps that do not overlap take one
 _WIDTHS = {0: 13, 1: 13, 2: 9, 3: 9}  # where a superblock of each version states the widths of offsets and lengths
 
 
@@ -38,6 +41,9 @@ class GuardedStream:
     def __init__(self, where: object, stream: BinaryIO) -> None:
         self._where, self._stream = where, stream
         self._tail, self._end = b"", 0
+        self._walked: set[int] = set()
+        self._left = _MOST_WALKED * stream.seek(0, io.SEEK_END)
+        stream.seek(0)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to a position."""
@@ -82,13 +88,23 @@ class GuardedStream:
             self._stream.seek(self._end)
             at = data.find(_SIGNATURE, at + 1)
 
+    def _charge(self) -> None:
+        self._left -= _HEADER
+        if self._left < 0:
+            raise SourceError(self._where, "damaged, its HDF5 heaps overlap")
+
     def _walk(self, start: int) -> None:
-        """Go through a heap as the library will."""
+        """Go through a heap as the library will, unless that has been done."""
+        if start in self._walked:
+            return
+        self._walked.add(start)
+        self._charge()
         self._stream.seek(start)
         header = self._stream.read(_HEADER)
         size = int.from_bytes(header[8:], "little")
         at = _HEADER
         while at + _HEADER <= size:
+            self._charge()
             self._stream.seek(start + at)
             entry = self._stream.read(_HEADER)
             if len(entry) < _HEADER:
