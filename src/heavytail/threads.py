@@ -42,18 +42,19 @@ def blas_threads(count: int = 1) -> Iterator[None]:
         >>> with blas_threads(1):
         ...     pass
     """
-    from threadpoolctl import threadpool_limits
-
     if getattr(_setting.mine, "inside", False):
-        with threadpool_limits(1 if count == 1 and _setting.alone else None, user_api="blas"):
+        limits = _limit(1 if count == 1 and _setting.alone else None)
+        try:
             yield
+        finally:
+            _restore(limits)
         return
     with _setting.changed:
         _setting.changed.wait_for(lambda: not _setting.alone and (count == 1 or not _setting.users))
         if not _setting.users:
             import scipy.linalg.lapack  # noqa: F401  # what loads a BLAS of its own must be there before
 
-            _setting.before = threadpool_limits(count, user_api="blas")
+            _setting.before = _limit(count)
         _setting.users += 1
         _setting.alone = count > 1
     _setting.mine.inside = True
@@ -65,8 +66,36 @@ def blas_threads(count: int = 1) -> Iterator[None]:
             _setting.users -= 1
             _setting.alone = False
             if not _setting.users:
-                _setting.before.restore_original_limits()
+                _restore(_setting.before)
             _setting.changed.notify_all()
+
+
+def _limit(count: int | None) -> Any:
+    """Set the number of threads; gives what restores what was before."""
+    from threadpoolctl import threadpool_limits
+
+    _any_thread_may()
+    limits = threadpool_limits(count, user_api="blas")
+    _any_thread_may()
+    return limits
+
+
+def _restore(limits: Any) -> None:
+    _any_thread_may()
+    limits.restore_original_limits()
+    _any_thread_may()
+
+
+def _any_thread_may() -> None:
+    """Let any thread of Python set the number: newer versions of threadpoolctl heed the first one alone until it ends.
+
+    Here the last to leave restores, whichever thread it is.
+    """
+    from threadpoolctl import OpenBLASController
+
+    clear = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if clear:
+        clear(force=True)
 
 
 def one_thread(make: Callable[P, R]) -> Callable[P, R]:

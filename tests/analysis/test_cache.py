@@ -11,13 +11,20 @@ import pytest
 import torch
 from analysis.runs import finish, layers, records, start, written
 from cases import gaussian, student, tensor
+from safetensors.numpy import save_file
 
 import heavytail as ht
+from heavytail.analysis import jobs
 from heavytail.analysis.cache import Cache, digest_of
+from heavytail.analysis.cost import cost
+from heavytail.analysis.memory import resident
 from heavytail.cli import main
+from heavytail.diagnosis.layer import Wanted
 from heavytail.errors import RequestError
+from heavytail.weights.layout import plan
 from heavytail.weights.places.files import LocalFile
 from heavytail.weights.ranges import Plain
+from heavytail.weights.source import open_source
 
 OPTIONS = {
     "none": {},
@@ -416,3 +423,55 @@ def test_a_layer_that_fails_is_not_kept(cache):
     assert table(model, cache=cache) == table(model)
     assert records(cache) == first
     assert len(results(cache)) == 2  # of the good one: its spectrum, and what was measured
+
+
+def steep(tmp_path):
+    """A file of a matrix whose Gram matrix leaves its rank open."""
+    rng = np.random.default_rng(5)
+    left, right = (np.linalg.qr(rng.standard_normal((n, 400)))[0] for n in (900, 400))
+    path = tmp_path / "steep.npz"
+    np.savez(path, **{"w.weight": left * np.logspace(0, -13, 400) @ right.T})
+    return path
+
+
+def test_a_rank_that_is_open_for_want_of_memory_says_so_and_does_not_pass_for_settled(tmp_path, monkeypatch):
+    path, kept = steep(tmp_path), tmp_path / "cache"
+    settled = ht.analyze(path, jobs=1)
+    room = cost(plan(open_source(path).tensors)[0], Wanted()).memory + 1_000_000
+    with monkeypatch.context() as context:  # the process itself takes more or less from one moment to the next
+        context.setattr("heavytail.analysis.pipeline.budget", lambda limit: room)
+        few, more = (ht.analyze(path, jobs=jobs, memory_limit="1GB", cache=kept) for jobs in (1, 4))
+    assert few.rows[0].matrix_rank < settled.rows[0].matrix_rank
+    assert "the rank is a lower bound: there was no memory for singular values" in few.rows[0].reason
+    assert repr(few.rows) == repr(more.rows)
+    assert ht.analyze(path, jobs=1, cache=kept).to_json() == settled.to_json()
+
+
+def test_what_the_configuration_says_of_the_quantisation_is_part_of_what_is_known(tmp_path):
+    rng = np.random.default_rng(0)
+    words = rng.integers(-(2**31), 2**31, (12, 80), dtype=np.int64).astype(np.int32)
+    layer = {
+        "q.qweight": words,
+        "q.qzeros": rng.integers(0, 2**31, (3, 10), dtype=np.int64).astype(np.int32),
+        "q.scales": rng.uniform(0.01, 0.02, (3, 80)).astype(np.float16),
+        "q.g_idx": np.arange(96, dtype=np.int32) // 32,
+    }
+    save_file(layer, tmp_path / "model.safetensors")
+    norms = []
+    for version in ("gptq", "gptq_v2"):
+        told = {"quant_method": "gptq", "bits": 4, "group_size": 32, "checkpoint_format": version}
+        (tmp_path / "config.json").write_text(json.dumps({"quantization_config": told}))
+        cached = ht.analyze(tmp_path / "model.safetensors", cache=tmp_path / "kept").rows[0]
+        assert cached.norm == ht.analyze(tmp_path / "model.safetensors").rows[0].norm
+        norms.append(cached.norm)
+    assert norms[0] != norms[1]
+
+
+def test_an_enclosed_matrix_is_enclosed_once(tmp_path, monkeypatch):
+    calls, real = [], jobs.approximate_spectrum
+    monkeypatch.setattr(jobs, "approximate_spectrum", lambda *a, **k: calls.append(1) or real(*a, **k))
+    model = {"w.weight": gaussian(2600, 2400)}
+    limit = resident() + (64 << 20) + cost(plan(open_source(model).tensors)[0], Wanted()).memory * 3 // 4
+    first, again = (ht.analyze(model, memory_limit=limit, approximate=True, cache=tmp_path) for _ in range(2))
+    assert first.bounds == again.bounds
+    assert len(calls) == 1

@@ -9,6 +9,7 @@ import heavytail as ht
 from heavytail.weights.formats.mapping import read_mapping
 from heavytail.weights.layout import plan
 from heavytail.weights.quantised import join_quantised
+from heavytail.weights.source import open_source
 
 
 def rows(state):
@@ -103,7 +104,7 @@ def test_the_rows_of_a_safetensors_file_are_in_a_person_s_order(tmp_path):
     ],
 )
 def test_a_transform_that_is_not_learned_is_left_out_by_its_name(name):
-    other = name.replace("basis", "layer").replace("cq_t2010", "dense")
+    other = name.replace("basis", "layer").replace("cq_t2010", "dense").replace("stft_conv", "conv")
     found = rows({name: gaussian(258, 1, 256), other + ".weight": gaussian(60, 50)})
     assert (found[name].kind, found[name].status) == ("transform", "skipped")
     assert found[name].reason == "by its name a fixed transform of the input, not learned"
@@ -113,3 +114,23 @@ def test_a_transform_that_is_not_learned_is_left_out_by_its_name(name):
 def test_small_tables_of_int32_are_indices_and_large_ones_integers_without_scales():
     found = rows({"pads": np.zeros((4, 2), np.int32), "packed": np.zeros((40, 50), np.int32), "w": gaussian(9, 9)})
     assert [found[name].status for name in ("pads", "packed")] == ["skipped", "unsupported"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 9), (9, 1, 1), (1, 9, 1, 1), (1, 1, 1, 9), (1, 9, 1, 1, 1), (1,) * 4])
+def test_a_tensor_of_three_or_more_axes_of_which_one_is_long_is_a_vector(shape):
+    found = rows({"gain": np.ones(shape), "w": gaussian(9, 9)})["gain"]
+    size = int(np.prod(shape))
+    assert (found.kind, found.status, found.reason) == ("vector", "skipped", f"a vector of {size}")
+
+
+def test_what_is_a_vector_does_not_depend_on_the_container(tmp_path):
+    onnx_models = pytest.importorskip("weights.onnx_models", reason="writing ONNX needs the onnx package")
+    gain = {"gain": np.ones((1, 9, 1, 1), np.float32)}
+    np.savez(tmp_path / "m.npz", **gain)
+    nodes = [onnx_models.node("Mul", ["x", "gain"])]
+    onnx_models.saved(tmp_path, nodes, [onnx_models.initializer("gain", gain["gain"])])
+    described = []
+    for source in (gain, tmp_path / "m.npz", tmp_path / "m.onnx"):
+        (item,) = plan(open_source(source).tensors)
+        described.append((item.name, item.kind, item.status, item.reason))
+    assert described == [("gain", "vector", "skipped", "a vector of 9")] * 3

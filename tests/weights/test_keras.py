@@ -273,7 +273,7 @@ def written(folder, form, path, weights, config):
     return tensors(folder / "m.h5")
 
 
-RECURRENT = {"LSTM": ("lstm", "ifco"), "GRU": ("gru", "zrh"), "SimpleRNN": ("rnn", "")}
+RECURRENT = {"LSTM": ("lstm", "ifgo"), "GRU": ("gru", "zrn"), "SimpleRNN": ("rnn", "")}
 
 
 @pytest.mark.parametrize("kind", RECURRENT)
@@ -307,8 +307,8 @@ def test_each_gate_of_an_lstm_is_a_row_with_its_own_matrix(tmp_path):
     weights = {"kernel": w, "recurrent_kernel": u, "bias": numbers(240)}
     written(tmp_path, "h5", "", weights, model(("LSTM", "c", {})))
     rows = {row.name: row for row in ht.analyze(tmp_path / "m.h5", jobs=1).rows if row.status == "ok"}
-    assert set(rows) == {f"c/{name}:{gate}" for name in ("kernel", "recurrent_kernel") for gate in "ifco"}
-    for i, gate in enumerate("ifco"):
+    assert set(rows) == {f"c/{name}:{gate}" for name in ("kernel", "recurrent_kernel") for gate in "ifgo"}
+    for i, gate in enumerate("ifgo"):
         norm = np.linalg.norm(w[:, 60 * i : 60 * i + 60].astype("float64"))
         assert rows[f"c/kernel:{gate}"].log_norm == pytest.approx(2 * np.log10(norm), rel=1e-9)
 
@@ -428,7 +428,7 @@ def test_both_directions_of_a_bidirectional_layer_come_in_order(tmp_path):
     kernels = [t for t in open_source(tmp_path / "m.keras").tensors if t.name.endswith("/kernel")]
     assert [t.name for t in kernels] == ["bi/forward_gru/gru_cell/kernel", "bi/backward_gru/gru_cell/kernel"]
     for kernel, (w, _, _) in zip(kernels, arrays, strict=True):
-        check(kernel, w.T, Hint("gru", gates="zrh"))
+        check(kernel, w.T, Hint("gru", gates="zrn"))
 
 
 def test_a_file_of_keras_1_is_read_in_its_own_order_of_axes(tmp_path):

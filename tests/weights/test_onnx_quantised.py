@@ -284,7 +284,65 @@ def test_a_mask_that_multiplies_a_weight_takes_nothing_from_it(tmp_path):
 def test_a_quantised_bias_of_one_long_axis_is_a_vector(scale, tmp_path):
     parts = [named("b", codes("INT32", (1, 6, 1, 1))), initializer("s", scales(*scale))]
     path = saved(tmp_path, [node("DequantizeLinear", ["b", "s"], ["d"]), node("Add", ["x", "d"])], parts)
+    equal(only(path, "b"), evaluated(path, ["d"])[0])
+    assert [(item.kind, item.status) for item in plan([only(path, "b")])] == [("vector", "skipped")]
+
+
+def test_a_quantised_row_that_nothing_multiplies_by_is_a_vector(tmp_path):
+    parts = [named("b", codes("INT32", (1, 6))), initializer("s", scales())]
+    path = saved(tmp_path, [node("DequantizeLinear", ["b", "s"], ["d"]), node("Add", ["x", "d"])], parts)
     equal(only(path, "b"), evaluated(path, ["d"])[0].reshape(-1))
+
+
+def external_parts(folder, where):
+    """A quantised model, each of whose tensors keeps its numbers in a file of its own if `where` names one."""
+    parts = [named("w", codes("INT8", SHAPE)), initializer("s", scales(12)), named("z", codes("INT8", (12,), seed=2))]
+    nodes = [node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=0), node("MatMul", ["x", "d"])]
+    for part in parts:
+        if part.name in where:
+            (folder / where[part.name]).write_bytes(part.raw_data)
+            part.ClearField("raw_data")
+            part.data_location = onnx.TensorProto.EXTERNAL
+            part.external_data.add(key="location", value=where[part.name])
+    return saved(folder, nodes, parts)
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({}, []),
+        ({"w": "w.bin"}, ["w.bin"]),
+        ({"s": "s.bin"}, ["s.bin"]),
+        ({"w": "w.bin", "s": "s.bin", "z": "z.bin"}, ["w.bin", "s.bin", "z.bin"]),
+        ({"w": "m.bin", "z": "z.bin"}, ["m.bin", "z.bin"]),
+    ],
+)
+def test_the_files_of_codes_scales_and_zero_points_are_told(where, expected, tmp_path):
+    path = external_parts(tmp_path, where)
+    tensor = only(path)
+    equal(tensor, evaluated(path, ["d"])[0])
+    assert [file.name for file in tensor.files] == expected
+    assert tensor.origin == str(tmp_path / where.get("w", "m.onnx"))
+    opened = [file.name for file in open_source(path).opened]
+    assert opened == ["m.onnx", *expected]
+
+
+def test_the_codes_of_32_bits_keep_all_their_digits(tmp_path):
+    values = np.array([[(1 << 24) + 1, (1 << 31) - 1, -(1 << 31)]], np.int32)
+    zeros = np.array([1 << 24, (1 << 31) - 4, 5 - (1 << 31)], np.int32)
+    parts = [initializer("w", values), initializer("s", np.full(3, 0.5, np.float32)), initializer("z", zeros)]
+    path = saved(tmp_path, [node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=1), node("Add", ["x", "d"])], parts)
+    expected = ((values.astype(object) - zeros.astype(object)) * 0.5).astype(np.float32)
+    assert expected.tolist() == [[0.5, 1.5, -2.5]]
+    equal(only(path), expected.reshape(-1))
+
+
+def test_a_quantised_weight_that_cannot_be_read_keeps_its_hint(tmp_path):
+    parts = [named("w", codes("INT8", SHAPE)), initializer("s", scales(5))]
+    nodes = [node("DequantizeLinear", ["w", "s"], ["d"], axis=0), node("MatMul", ["x", "d"])]
+    tensor = only(saved(tmp_path, nodes, parts))
+    assert tensor.problem
+    assert (tensor.shape, tensor.hint) == (SHAPE, Hint("linear"))
 
 
 def test_scales_and_zero_points_have_no_rows_and_a_note_says_so(tmp_path):

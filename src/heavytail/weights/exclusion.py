@@ -46,7 +46,8 @@ def exclude(tensors: Iterable[Tensor]) -> dict[str, LeftOut]:
 def _alone(tensor: Tensor) -> LeftOut | None:
     """Say why a tensor by itself holds no matrix; None if it holds some."""
     shape = tensor.shape
-    if len(shape) < 2 or (len(shape) == 3 and sorted(shape)[1] == 1):
+    # A single row or column may be a layer of one output; with further axes of length 1 a tensor is a bias or a gain.
+    if len(shape) < 2 or (len(shape) > 2 and sum(n > 1 for n in shape) < 2):
         return LeftOut("vector", "skipped", f"a vector of {tensor.size}" if shape else "a scalar")
     if tensor.size == 0:
         return LeftOut("empty", "skipped", f"empty, shape {shape}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from heavytail.errors import SourceError
 from heavytail.weights.faults import quoted, reading
 from heavytail.weights.places.files import File
-from heavytail.weights.tensor import Tensor, numpy_dtype
+from heavytail.weights.tensor import Hint, Tensor, numpy_dtype
 
 __all__ = ["Deflated", "Plain", "Region", "Strided", "contiguous", "shape_problem", "stored", "swapped", "unreadable"]
 
@@ -181,6 +181,11 @@ class Strided:
         """Numbers from the first to the last one used, both included."""
         return _span(self.shape, self.stride)
 
+    @property
+    def interleaved(self) -> bool:
+        """Whether rows (slices of axis 0) reach into each other, so that some can only be read with all."""
+        return self.shape[:1] > (1,) and self.stride[0] < _span(self.shape[1:], self.stride[1:])
+
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Give the strides, in numbers, of a row-major array of shape `shape`."""
@@ -202,9 +207,12 @@ def shape_problem(shape: tuple[int, ...], itemsize: int) -> str | None:
     return None
 
 
-def unreadable(name: str, shape: tuple[int, ...], dtype: str, origin: object, problem: str) -> Tensor:
+def unreadable(
+    name: str, shape: tuple[int, ...], dtype: str, origin: object, problem: str, hint: Hint | None = None
+) -> Tensor:
     """Describe a tensor that is there and cannot be read; reading it raises a `SourceError` that says why."""
-    return Tensor(name, shape, dtype, partial(_refuse, name, str(origin), problem), str(origin), problem=problem)
+    refuse = partial(_refuse, name, str(origin), problem)
+    return Tensor(name, shape, dtype, refuse, str(origin), problem=problem, hint=hint)
 
 
 def _refuse(name: str, origin: str, problem: str, rows: int) -> Iterator[Array]:
@@ -229,7 +237,8 @@ def stored(
     if end > region.size:
         raise SourceError(origin, f"tensor {quoted(name)} needs bytes up to {end}, its storage has {region.size}")
     blocks = partial(_blocks, region, place, numpy_dtype(dtype))
-    return Tensor(name, place.shape, dtype, blocks, str(origin), storage if prod(place.shape) else None)
+    storage = storage if prod(place.shape) else None
+    return Tensor(name, place.shape, dtype, blocks, str(origin), storage, whole=place.interleaved)
 
 
 def _span(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
@@ -253,7 +262,7 @@ def _blocks(region: Region, place: Strided, dtype: np.dtype[np.generic], rows: i
             yield np.empty((min(rows, n - first), *inner), dtype)
         return
     step, width = place.stride[0], _span(inner, place.stride[1:])
-    group = rows if step >= width else n
+    group = n if place.interleaved else rows
     with region.open() as fill:
         for first in range(0, n, group):
             count = min(group, n - first)

@@ -84,7 +84,7 @@ def torch_tensor(name: str, value: Any, origin: str, hint: Hint | None = None) -
     dtype = str(value.dtype).removeprefix("torch.")
     problem = _problem(value, dtype)
     if problem is not None:
-        return unreadable(name, _shape(value), dtype, origin, problem)
+        return unreadable(name, _shape(value), dtype, origin, problem, hint)
     shape = tuple(value.shape)
     storage = None
     if value.numel():

@@ -150,7 +150,7 @@ def _effective(name: str, owner: Any, made: _Derived, origin: str) -> Tensor:
     if sample.problem is not None:
         return sample
     blocks = partial(_effective_blocks, made, name, origin)
-    return replace(sample, blocks=blocks, storage=("derived", id(owner), made.name))
+    return replace(sample, blocks=blocks, storage=("derived", id(owner), made.name), whole=True)
 
 
 def _effective_blocks(made: _Derived, name: str, origin: str, rows: int) -> Iterator[Array]:

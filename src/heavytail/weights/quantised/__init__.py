@@ -60,7 +60,7 @@ def join_quantised(
             joined = _join(found, config or {}, names)
         except Misfit as misfit:
             replaced[main.name] = unreadable(
-                main.name, main.shape, main.dtype, main.origin, f"{found.scheme}: {misfit}"
+                main.name, main.shape, main.dtype, main.origin, f"{found.scheme}: {misfit}", main.hint
             )
         else:
             replaced[main.name] = joined
@@ -95,4 +95,6 @@ def _join(found: Found, config: Config, names: set[str]) -> Tensor:
         hint=main.hint,
         stored=stored,
         packed=main.nbytes + sum(part.nbytes for part in parts),
+        files=tuple(dict.fromkeys(file for part in (main, *parts) for file in part.files)),
+        whole=main.whole,
     )

@@ -49,7 +49,11 @@ def read_gguf(file: File) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
     files, notes = _parts(file, header.values)
     headers = [header if part is file else _header_of_part(part, i, len(files)) for i, part in enumerate(files)]
     found = [_tensors(part, head) for part, head in zip(files, headers, strict=True)]
-    tensors = tuple(tensor for part, _ in found for tensor in part)
+    tensors = tuple(
+        tensor if part is file else replace(tensor, files=(part,))
+        for part, (held, _) in zip(files, found, strict=True)
+        for tensor in held
+    )
     _check_names(file, tensors)
     total = header.values.get("split.tensors.count")
     if len(files) > 1 and isinstance(total, int) and total != len(tensors):
@@ -156,7 +160,7 @@ def _tensor(file: File, info: Info, size: int, swap: bool) -> Tensor:
     refusal = _refusal(kind, swap)
     if refusal is None:
         blocks = partial(_blocks, _Quantized(info.name, info.shape, region, kind))
-        tensor = Tensor(info.name, info.shape, "float32", blocks, str(file), storage)
+        tensor = Tensor(info.name, info.shape, "float32", blocks, str(file), storage, whole=len(info.shape) == 1)
     else:
         tensor = unreadable(info.name, info.shape, kind.name, file, refusal)
     return replace(tensor, stored=kind.name, packed=size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from heavytail.errors import SourceError
 from heavytail.weights.faults import one_line, quoted, reading
 from heavytail.weights.formats.keras.heap import GuardedStream, check_widths
+from heavytail.weights.formats.keras.slices import Inflated
 from heavytail.weights.places.files import File
 from heavytail.weights.ranges import Plain, Strided, contiguous, shape_problem, stored, swapped, unreadable
 from heavytail.weights.tensor import Array, Hint, Tensor, numpy_dtype
@@ -70,15 +71,16 @@ class Dataset:
         place = place or Strided(self.shape, contiguous(self.shape))
         problem = self.problem or shape_problem(self.shape, numpy_dtype(self.dtype).itemsize)
         if problem is not None:
-            return unreadable(name, self.shape, self.dtype, file, problem)
+            return unreadable(name, place.shape, self.dtype, file, problem, hint)
         if self.start is None:
             blocks = partial(_blocks, file, self, place)
-            return Tensor(name, place.shape, self.dtype, blocks, str(file), self.key, hint=hint)
+            whole = isinstance(file, Inflated) or not _streams(self, place)
+            return Tensor(name, place.shape, self.dtype, blocks, str(file), self.key, hint=hint, whole=whole)
         region = Plain(file, self.start, file.size - self.start)
         swap = numpy_dtype(self.dtype).itemsize > 1 and swapped(self.order)
         place = Strided(place.shape, place.stride, 0, swap)
         plain = stored(name, self.dtype, region, place, file, self.key)
-        return Tensor(name, plain.shape, plain.dtype, plain.blocks, plain.origin, plain.storage, plain.problem, hint)
+        return replace(plain, hint=hint, whole=plain.whole or isinstance(file, Inflated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +284,7 @@ def _blocks(file: File, data: Dataset, place: Strided, rows: int) -> Iterator[Ar
         if not shape:
             yield _numbers(source, (), dtype).reshape(())
             return
-        streams = shape[:1] == data.shape[:1] and place.stride == contiguous(shape)
+        streams = _streams(data, place)
         group = max(rows // data.chunk, 1) * data.chunk if streams else shape[0]
         for first in range(0, max(shape[0], 1), max(group, 1)):
             if streams:
@@ -293,6 +295,11 @@ def _blocks(file: File, data: Dataset, place: Strided, rows: int) -> Iterator[Ar
                 block = np.ndarray(shape, dtype, _numbers(source, (), dtype), strides=strides)
             for row in range(0, max(len(block), 1), rows):
                 yield block[row : row + rows]
+
+
+def _streams(data: Dataset, place: Strided) -> bool:
+    """Say whether rows stand in the file's order, so that some can be read without the others."""
+    return place.shape[:1] == data.shape[:1] and place.stride == contiguous(place.shape)
 
 
 def _numbers(source: Any, where: Any, dtype: np.dtype[Any]) -> Array:

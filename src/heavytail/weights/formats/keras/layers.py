@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 Reading = tuple[Strided, Hint | None]
 
 _CONV = re.compile(r"(Depthwise|Separable)?Conv(?:olution)?([123])D(Transpose)?")
-_GATES = {4: ("lstm", "ifco"), 3: ("gru", "zrh"), 1: ("rnn", "")}
+_GATES = {4: ("lstm", "ifgo"), 3: ("gru", "zrn"), 1: ("rnn", "")}  # Keras's order in torch's letters
 _WIDEST_KERNEL = 32  # a 'kernel' of three axes whose first one is longer is no convolution
 _ATTENTION = re.compile(r"_?(query|key|value|attention_output|output)(_dense)?")
 _VECTORS = ("bias", "gamma", "beta", "moving_mean", "moving_variance", "alpha", "scale")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, ClassVar, Protocol
 
 import ml_dtypes
 import numpy as np
@@ -69,6 +69,14 @@ class Numbers(Protocol):
     def type(self) -> str:
         """Name of the stored type."""
 
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The files in which they stand, that of the values first."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all are decoded before some can be given."""
+
     def reader(self) -> Reader:
         """Give a function that reads `count` numbers from the `first` on."""
 
@@ -80,6 +88,12 @@ class InPlace:
     region: Plain
     type: str
     bits: int
+    whole: ClassVar[bool] = False
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The file in which they stand."""
+        return (self.region.file,)
 
     def reader(self) -> Reader:
         """Give a function that reads them; each call opens the file."""
@@ -109,6 +123,12 @@ class Listed:
     type: str
     bits: int
     count: int
+    whole: ClassVar[bool] = True
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The file in which they stand."""
+        return (self.file,)
 
     def reader(self) -> Reader:
         """Decode them all; gives a function that takes a part."""
@@ -158,6 +178,12 @@ class _Scattered:
     count: int
     shape: tuple[int, ...]
     axes: int
+    whole: ClassVar[bool] = True
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The files in which values and indices stand."""
+        return self.values.files + self.indices.files
 
     @property
     def type(self) -> str:
@@ -232,6 +258,10 @@ class Files:
                 raise SourceError(self.main, f"keeps numbers in the file {quoted(location)}, which is missing")
             self._others[location] = file, file.size
         return self._others[location]
+
+    def others(self, *parts: Numbers) -> tuple[File, ...]:
+        """Give the files in which numbers stand, each once, but for the model's own."""
+        return tuple(dict.fromkeys(file for part in parts for file in part.files if file != self.main))
 
 
 def type_name(proto: Proto) -> str:

@@ -252,16 +252,17 @@ def dequantised(
     made = _codes(files, proto, scheme)
     kind = type_name(proto) if scheme.packed is None else f"uint{scheme.packed.integer('bits', 4)}"
     if isinstance(made, str):
-        return unreadable(name, proto.shape, kind, files.main, made)
+        return unreadable(name, proto.shape, kind, files.main, made, hint(proto.shape))
     made = _flattened(made) if flat and made.block == 1 else made
-    parts = [locate(files, proto), made.scale.numbers]
+    parts = [made.codes, made.scale.numbers]
     title = f"{kind} with scales"
     if scheme.zero is not None and isinstance(made.zero, _Companion):
         title, parts = f"{title} and zero points", [*parts, made.zero.numbers]
     packed = sum(part.region.size for part in parts if isinstance(part, InPlace))
     storage = (str(files.main), proto.message[0], scheme.scale.value)
     blocks = partial(_blocks, files.main, made)
-    return Tensor(name, made.shape, "float32", blocks, str(files.main), storage, None, hint(made.shape), title, packed)
+    tensor = Tensor(name, made.shape, "float32", blocks, str(made.codes.files[0]), storage, None, hint(made.shape))
+    return replace(tensor, stored=title, packed=packed, files=files.others(*parts), whole=made.codes.whole)
 
 
 def _codes(files: Files, proto: Proto, scheme: Scheme) -> _Codes | str:

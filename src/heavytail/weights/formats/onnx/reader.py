@@ -39,7 +39,7 @@ def read_onnx(file: File) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
         * A quantised weight is read as the float32 numbers that its scale and zero point make of it. These are left
           out, with a note.
         * W and R of LSTM, GRU and RNN are one tensor for each direction; their biases are vectors, and so is a
-          constant of one long axis that nothing multiplies by, such as a bias of shape (1, C).
+          constant of shape (1, C) or (C, 1) that nothing multiplies by.
         * A product's tensor is (in, out), as ONNX has it, its leading axes of length 1 left out; a convolution's is
           (out, in, k...).
         * A made-up name ('onnx::MatMul_1234') gives way to that of the node that uses the tensor, where the node has
@@ -126,7 +126,10 @@ def _better(found: Survey, constant: Constant) -> str:
 def _tensors(files: Files, found: Survey, constant: Constant, name: str, scheme: Scheme | str | None) -> list[Tensor]:
     tensor, ends = constant.tensor, found.ends(constant.value)
     if isinstance(scheme, str):
-        return [unreadable(name, tensor.shape, _type(tensor), files.main, scheme)]
+        return [
+            unreadable(name + suffix, view.shape, _type(tensor), files.main, scheme, hint)
+            for suffix, view, hint in _views(tensor.shape, ends)
+        ]
     if scheme is not None and isinstance(tensor, Proto):
         if scheme.output is not None:
             ends += found.ends(scheme.output)
@@ -195,10 +198,10 @@ def _summed(shape: tuple[int, ...], ends: list[End]) -> tuple[int, ...]:
 
 
 def _stays_a_vector(shape: tuple[int, ...], ends: list[End]) -> bool:
-    """Say whether a constant is a bias or the like: of one long axis and nothing multiplies by it, or recurrent."""
+    """Say whether the graph tells that a constant is no matrix: a row or column that nothing multiplies by, or B."""
     if len(shape) < 2 or not ends or any(role(end) for end in ends):
         return False
-    return sum(n > 1 for n in shape) < 2 or all(end.use.node.op in GATES for end in ends)
+    return (len(shape) == 2 and 1 in shape) or all(end.use.node.op in GATES for end in ends)
 
 
 def _turn(whole: View, ends: list[End]) -> tuple[str, View, Hint | None]:

@@ -46,18 +46,20 @@ def tensor_of(files: Files, name: str, proto: Proto | Sparse, view: View, hint: 
     head = proto.values if isinstance(proto, Sparse) else proto
     kind = type_name(head)
     if isinstance(numbers, str):
-        return unreadable(name, view.shape, kind, files.main, numbers)
+        return unreadable(name, view.shape, kind, files.main, numbers, hint)
     if kind in _CODES_ONLY:
-        return unreadable(name, view.shape, kind, files.main, f"its type {kind} needs scales, and it has none")
+        problem = f"its type {kind} needs scales, and it has none"
+        return unreadable(name, view.shape, kind, numbers.files[0], problem, hint)
     if isinstance(numbers, InPlace):
         region, width = numbers.region, numbers.bits // 8
         place = Strided(view.shape, view.stride, view.first * width, numbers.bits > 8 and swapped("little"))
         start = region.start + place.offset
         tensor = stored(name, kind, region, place, region.file, (str(region.file), start, view.stride, kind))
-        return replace(tensor, hint=hint)
+        return replace(tensor, hint=hint, files=files.others(numbers))
     blocks = partial(_blocks, files.main, numbers, view)
     storage = (str(files.main), head.message[0], view.first) if prod(view.shape) else None
-    return Tensor(name, view.shape, kind, blocks, str(files.main), storage, hint=hint)
+    tensor = Tensor(name, view.shape, kind, blocks, str(numbers.files[0]), storage)
+    return replace(tensor, hint=hint, files=files.others(numbers), whole=numbers.whole)
 
 
 def _blocks(file: File, numbers: Numbers, view: View, rows: int) -> Iterator[Array]:

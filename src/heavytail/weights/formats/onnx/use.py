@@ -13,7 +13,8 @@ __all__ = ["GATES", "RESHAPES", "Constant", "End", "Survey", "Use", "Value", "hi
 
 Value = tuple[int, str]  # the graph in which it is made, and its name there
 
-GATES = {"LSTM": "iofc", "GRU": "zrh", "RNN": ""}  # the order along axis 0 of W and R that ONNX prescribes
+# The order along axis 0 of W and R that ONNX prescribes, in torch's letters: the cell's input is g or n, not c or h.
+GATES = {"LSTM": "iofg", "GRU": "zrn", "RNN": ""}
 RESHAPES = {"Expand", "Flatten", "Reshape", "Slice", "Squeeze", "Unsqueeze"}
 _TURNS = {"Transpose", *RESHAPES}
 _SAME = {"Cast", "CastLike", "DequantizeLinear", "Dropout", "Identity", "QuantizeLinear", *_TURNS}

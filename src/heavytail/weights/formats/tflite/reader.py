@@ -170,7 +170,7 @@ def _stored(constant: _Constant, dtype: str) -> Tensor:
         return constant.unreadable(number, f"it has {place.size} bytes; {dtype} of shape {shape} needs {needed}")
     if halved:
         tensor = Tensor(name, constant.turned, number, partial(_nibbles, place, shape, axes), str(place.file), storage)
-        return replace(tensor, stored=dtype, packed=place.size)
+        return replace(tensor, stored=dtype, packed=place.size, whole=_turned(axes))
     steps = contiguous(shape)
     strided = Strided(constant.turned, tuple(steps[axis] for axis in axes), swap=swapped("little"))
     return stored(name, dtype, place, strided, place.file, storage)
@@ -180,7 +180,7 @@ def _nibbles(place: Plain, shape: tuple[int, ...], axes: tuple[int, ...], rows: 
     """Read numbers of four bits, two in a byte, the lower half first; all at once where rows of torch's interleave."""
     rows = max(1, rows)
     with place.open() as fill:
-        if not axes or axes[0] != 0:
+        if not axes or _turned(axes):
             whole = _unpacked(fill, 0, prod(shape)).reshape(shape).transpose(axes)
             yield from (whole[i : i + rows] for i in range(0, len(whole), rows)) if axes else (whole,)
             return
@@ -189,6 +189,11 @@ def _nibbles(place: Plain, shape: tuple[int, ...], axes: tuple[int, ...], rows: 
             count = min(rows, shape[0] - first)
             block = _unpacked(fill, first * width, count * width).reshape(count, *shape[1:])
             yield block.transpose(axes)
+
+
+def _turned(axes: tuple[int, ...]) -> bool:
+    """Say whether rows in torch's order interleave in the file."""
+    return bool(axes) and axes[0] != 0
 
 
 def _unpacked(fill: Callable[[int, memoryview], None], first: int, count: int) -> Array:

@@ -82,7 +82,7 @@ def sparse(
         return unreadable(name, turned, dtype, place.file, f"its sparse form cannot be decoded: {problem}")
     packed = place.size + sum(t.nbytes for level in levels for t in (level.ends, level.indices) if t is not None)
     blocks = partial(_blocks, name, values, levels, turned)
-    return replace(values, shape=turned, blocks=blocks, stored=f"sparse {dtype}", packed=packed)
+    return replace(values, shape=turned, blocks=blocks, stored=f"sparse {dtype}", packed=packed, whole=True)
 
 
 def _values(name: str, dtype: str, place: Plain) -> Tensor:
