@@ -475,3 +475,13 @@ def test_an_enclosed_matrix_is_enclosed_once(tmp_path, monkeypatch):
     first, again = (ht.analyze(model, memory_limit=limit, approximate=True, cache=tmp_path) for _ in range(2))
     assert first.bounds == again.bounds
     assert len(calls) == 1
+
+
+def test_a_record_in_the_place_of_another_is_not_believed(model, cache, caplog):
+    expected = ht.analyze(model, cache=cache).to_json()
+    records = sorted(path for path in cache.rglob("*") if path.is_file())
+    contents = [path.read_bytes() for path in records]
+    for path, content in zip(records, contents[1:] + contents[:1], strict=True):
+        path.write_bytes(content)
+    assert ht.analyze(model, cache=cache).to_json() == expected
+    assert "another's" in caplog.text

@@ -150,6 +150,7 @@ def test_every_quantised_type_equals_the_packages_numbers_bit_by_bit(name, shape
     _, tensor = open_source(tmp_path / "m.gguf").tensors
     assert (tensor.shape, tensor.dtype, tensor.problem) == (shape, "float32", None)
     assert (tensor.stored, tensor.packed) == (name, data.nbytes)
+    assert tensor.whole == (len(shape) == 1)  # a block cannot be cut
     expected = dequantized(name, data)
     for rows in ROWS:
         blocks = list(tensor.blocks(rows))
@@ -415,6 +416,10 @@ def test_any_part_of_a_split_model_stands_for_all(given, split):
     source = open_source(paths[given])
     assert [t.name for t in source.tensors] == list(arrays)
     assert [t.origin for t in source.tensors] == [str(paths[i // 2]) for i in range(6)]
+    assert [[file.name for file in t.files] for t in source.tensors] == [
+        [] if i // 2 == given else [paths[i // 2].name] for i in range(6)
+    ]
+    assert {file.name for file in source.opened} == {path.name for path in paths}
     assert len({t.storage for t in source.tensors}) == 6
     for tensor in source.tensors:
         check(tensor, arrays[tensor.name])

@@ -5,6 +5,7 @@ The synthetic files have the structure that Keras 2.2, 2.12 and 3.15 write.
 
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -28,7 +29,9 @@ from heavytail.weights.formats.keras.archive import read_keras
 from heavytail.weights.formats.keras.hdf5 import read_hdf5
 from heavytail.weights.formats.keras.heap import GuardedStream
 from heavytail.weights.formats.keras.slices import Inflated, Slice
+from heavytail.weights.layout import plan
 from heavytail.weights.places.files import LocalFile
+from heavytail.weights.ranges import Deflated
 from heavytail.weights.source import open_source
 from heavytail.weights.tensor import Hint
 
@@ -419,6 +422,25 @@ def test_a_layer_that_another_one_wraps_is_found(tmp_path):
     check(tensors(tmp_path / "m.keras")["c/inner/kernel"], np.transpose(w, (3, 2, 0, 1)), hint)
 
 
+@pytest.mark.parametrize(("kind", "places"), [("LSTM", (0, 1, 2, 3)), ("GRU", (1, 0, 2))])
+def test_gates_have_the_names_that_they_have_in_torch(kind, places, tmp_path):
+    layer = getattr(torch.nn, kind)(5, 7)
+    known = [getattr(layer, f"weight_{way}_l0").detach().numpy() for way in ("ih", "hh")]
+    moved = [np.concatenate([np.split(value, len(places))[i] for i in places]).T for value in known]
+    weights = {"kernel": moved[0], "recurrent_kernel": moved[1]}
+    here = written(tmp_path, "h5", "", weights, model((kind, "c", {}))).values()
+    assert gates(here) == gates(open_source(layer).tensors)
+
+
+def gates(found):
+    """The numbers of each gate, by tensor, under the gate's letter."""
+    return [
+        {part.name[-1]: part.stack(list(item.tensor.blocks(item.rows))[part.block])[0].tolist() for part in item.parts}
+        for item in plan(found)
+        if item.parts
+    ]
+
+
 def test_both_directions_of_a_bidirectional_layer_come_in_order(tmp_path):
     config = model(("Bidirectional", "bi", {"layer": {"class_name": "GRU", "config": {"name": "gru"}}}))
     arrays = [[numbers(5, 12), numbers(4, 12), numbers(2, 12)] for _ in range(2)]
@@ -557,7 +579,66 @@ def test_an_array_with_two_names_is_tied(tmp_path):
 def test_a_file_within_an_archive_may_be_compressed(tmp_path):
     w = numbers(30, 40)
     archive(tmp_path / "m.keras", {"layers/dense": [w]}, model(("Dense", "a", {})), packing=zipfile.ZIP_DEFLATED)
-    check(tensors(tmp_path / "m.keras")["a/kernel"], w, Hint("linear"))
+    found = tensors(tmp_path / "m.keras")["a/kernel"]
+    check(found, w, Hint("linear"))
+    assert found.whole
+
+
+def test_a_compressed_archive_is_inflated_once_for_all_its_tensors(tmp_path, monkeypatch):
+    layers = {f"layers/dense_{i}": [numbers(30, 40)] for i in range(5)}
+    config = model(*[("Dense", f"a{i}", {}) for i in range(5)])
+    archive(tmp_path / "m.keras", layers, config, packing=zipfile.ZIP_DEFLATED)
+    opened = []
+    monkeypatch.setattr(Deflated, "open", counted(Deflated.open, opened))
+    found = open_source(tmp_path / "m.keras").tensors
+    before = len([region for region in opened if region.size > 10_000])
+    arrays = [tensor.read() for tensor in found]
+    np.testing.assert_array_equal(arrays, [w for (w,) in layers.values()])
+    assert before == len([region for region in opened if region.size > 10_000]) == 1
+
+
+def counted(function, calls):
+    def count(region):
+        calls.append(region)
+        return function(region)
+
+    return count
+
+
+def test_a_compressed_archive_that_was_replaced_is_inflated_again(tmp_path):
+    for value in (1, 2):
+        w = np.full((300, 40), value, np.float32)
+        archive(tmp_path / "m.keras", {"layers/dense": [w]}, model(("Dense", "a", {})), packing=zipfile.ZIP_DEFLATED)
+        os.utime(tmp_path / "m.keras", (value, value))
+        np.testing.assert_array_equal(tensors(tmp_path / "m.keras")["a/kernel"].read(), w)
+
+
+def test_rows_that_interleave_in_the_file_are_told(tmp_path):
+    w = numbers(3, 3, 4, 6)
+    config = model(("Conv2D", "c", {}), ("Dense", "d", {}), ("Conv2D", "e", {}))
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        group = file.create_group("model_weights")
+        legacy(group, {"c": {"c/kernel:0": w}, "d": {"d/kernel:0": w[0, 0]}})
+        group.create_group("e").attrs["weight_names"] = [b"e/kernel:0"]
+        group.create_dataset("e/e/kernel:0", data=w, compression="gzip")
+        group.attrs["layer_names"] = [b"c", b"d", b"e"]
+    found = tensors(tmp_path / "m.h5")
+    assert {name: tensor.whole for name, tensor in found.items()} == {
+        "c/kernel": True, "d/kernel": False, "e/kernel": True
+    }  # fmt: skip
+
+
+def test_a_kernel_that_cannot_be_read_has_its_shape_in_torchs_order_and_its_hint(secret):
+    weights = {"kernel": numbers(3, 3, 4, 6), "bias": numbers(6)}
+    written(secret, "h5", "", weights, model(("Conv2D", "c", {"strides": [1, 1]})))
+    with h5py.File(secret / "m.h5", "a") as file:
+        group = file["model_weights/c/c"]
+        del group["kernel:0"]
+        group.create_dataset("kernel:0", (3, 3, 4, 6), "f4", external=[(str(secret / "secret.raw"), 0, 864)])
+    found = tensors(secret / "m.h5")["c/kernel"]
+    assert found.problem
+    assert (found.shape, found.hint) == ((6, 4, 3, 3), Hint("conv2d", stride=(1, 1)))
 
 
 @pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -41,6 +41,14 @@ def test_any_array_comes_back_from_npy(tmp_path_factory, array):
     assert np.array_equal(source.tensors[0].read(), np.load(path), equal_nan=True)
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_only_an_array_whose_rows_interleave_has_to_be_read_as_a_whole(save, tmp_path):
+    wide, empty = np.ones((4, 3)), np.ones((4, 0, 3))
+    arrays = {"c": wide, "f": np.asfortranarray(wide), "one": np.asfortranarray(wide[:1]), "line": wide[0]}
+    save(tmp_path / "m.npz", scalar=np.float32(1), empty=np.asfortranarray(empty), **arrays)
+    assert [tensor.name for tensor in open_source(tmp_path / "m.npz").tensors if tensor.whole] == ["f"]
+
+
 def test_what_is_no_number_has_a_problem(tmp_path):
     arrays = {"o": np.array([None, {}]), "s": np.array(["a"]), "r": np.zeros(2, "i4,f4"), "d": np.zeros(2, "M8[s]")}
     np.savez(tmp_path / "m.npz", **arrays, fine=np.zeros(3))

@@ -191,7 +191,9 @@ def test_a_sparse_tensor_far_larger_than_what_is_stored_is_refused_by_name(tmp_p
     sparse = helper.make_sparse_tensor(
         initializer("s", np.ones(1, np.float32)), initializer("", np.zeros(1, np.int64)), (1 << 20, 1 << 20)
     )
-    assert "1 of 1099511627776 numbers stored" in tensors(saved(tmp_path, [], sparse=[sparse]))["s"].problem
+    found = tensors(saved(tmp_path, [node("MatMul", ["x", "s"])], sparse=[sparse]))["s"]
+    assert "1 of 1099511627776 numbers stored" in found.problem
+    assert found.hint == Hint("linear")
 
 
 def test_the_same_bytes_are_the_same_storage_and_others_are_not(tmp_path):
@@ -222,6 +224,66 @@ def test_external_data_is_read_where_it_stands(tmp_path):
     for name, expected in weights.items():
         same(found[name], expected)
         assert found[name].origin == str(tmp_path / "m.data")
+
+
+def test_the_files_beside_the_model_that_its_numbers_depend_on_are_told(tmp_path):
+    path = external(tmp_path, [("a", array(6, 5)), ("b", array(6, 5))])
+    source = open_source(path)
+    assert [[file.name for file in tensor.files] for tensor in source.tensors] == [["m.data"]] * 2
+    assert [file.name for file in source.opened] == ["m.onnx", "m.data"]
+    before = [file.stamp for file in source.opened]
+    (tmp_path / "m.data").write_bytes(bytes(240))  # and the model itself stays as it is
+    assert [file.stamp == stamp for file, stamp in zip(open_source(path).opened, before, strict=True)] == [True, False]
+
+
+def test_the_files_of_a_sparse_tensor_are_told(tmp_path):
+    at, values = np.array([1, 4], np.int64), np.array([1.5, -2], np.float32)
+    (tmp_path / "v.bin").write_bytes(values.tobytes())
+    (tmp_path / "i.bin").write_bytes(at.tobytes())
+    parts = [initializer("s", values), initializer("", at)]
+    for part, name in zip(parts, ("v.bin", "i.bin"), strict=True):
+        part.ClearField("raw_data")
+        part.data_location = TensorProto.EXTERNAL
+        part.external_data.add(key="location", value=name)
+    sparse = helper.make_sparse_tensor(*parts, (2, 3))
+    found = tensors(saved(tmp_path, [node("MatMul", ["x", "s"])], sparse=[sparse]))["s"]
+    same(found, np.array([[0, 1.5, 0], [0, -2, 0]], np.float32))
+    assert [file.name for file in found.files] == ["v.bin", "i.bin"]
+    assert (found.origin, found.whole) == (str(tmp_path / "v.bin"), True)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_turned_or_a_listed_tensor_is_read_as_a_whole(listed, tmp_path):
+    w = array(3, 2, 5, 4)
+    proto = (
+        helper.make_tensor("w", TensorProto.INT32, w.shape, w.astype(int).ravel()) if listed else initializer("w", w)
+    )
+    assert bool(proto.int32_data) == listed
+    nodes = [node("Transpose", ["w"], ["t"], perm=[3, 2, 0, 1]), node("Conv", ["x", "t"])]
+    assert tensors(saved(tmp_path, nodes, [proto]))["w"].whole
+    assert tensors(saved(tmp_path, [node("Conv", ["x", "w"])], [proto]))["w"].whole == listed
+
+
+def test_the_gates_of_any_container_have_the_names_of_torch(tmp_path):
+    import torch
+
+    order = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}  # torch's gates in the order of ONNX
+    for op, places in order.items():
+        layer = getattr(torch.nn, op)(5, 7)
+        known = {name: value.detach().numpy() for name, value in layer.named_parameters() if "weight" in name}
+        moved = [np.concatenate([np.split(value, len(places))[i] for i in places]) for value in known.values()]
+        given = [initializer(name, value[None]) for name, value in zip(known, moved, strict=True)]
+        path = saved(tmp_path, [node(op, ["x", *known], hidden_size=7)], given)
+        assert gates(path) == gates(layer)
+
+
+def gates(source):
+    """The numbers of each gate under the name of its row."""
+    return {part.name: rows_of(tensor, rows, part).tolist() for tensor, rows, part in matrices(source)}
+
+
+def rows_of(tensor, rows, part):
+    return part.stack(list(tensor.blocks(rows))[part.block])[0]
 
 
 def test_external_data_may_stand_in_a_folder_below(tmp_path):
@@ -371,6 +433,7 @@ def test_what_nothing_multiplies_by_is_a_vector_if_only_one_axis_is_long(tmp_pat
     same(found["bias"], bias.reshape(-1))
     same(found["gain"], gain)
     same(found["table"], table)
+    assert [item.status for item in plan(found.values())] == ["skipped", "skipped", "ok"]
     assert all(tensor.hint is None for tensor in found.values())
 
 

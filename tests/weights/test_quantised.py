@@ -3,6 +3,7 @@
 import json
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -12,8 +13,10 @@ from safetensors.torch import save_file
 
 from heavytail.errors import SourceError
 from heavytail.weights.formats.mapping import read_mapping
+from heavytail.weights.places.files import LocalFile
 from heavytail.weights.quantised import join_quantised
 from heavytail.weights.source import open_source
+from heavytail.weights.tensor import Hint
 
 F8 = ml_dtypes.float8_e4m3fn
 
@@ -105,12 +108,25 @@ def test_three_bits_cross_the_ends_of_the_words_as_autogptq_packs_them():
     assert column.tolist() == [{10: 5.0, 21: 6.0}.get(i, 0.0) for i in range(32)]
 
 
-def test_a_group_size_that_does_not_divide_the_inputs_is_a_power_of_two():
+@pytest.mark.parametrize(("inputs", "groups", "size"), [(96, 2, 48), (96, 2, 64), (96, 2, 56), (160, 3, 64)])
+def test_the_group_size_is_the_stated_one_and_is_never_a_choice_between_two(inputs, groups, size):
     rng = np.random.default_rng(0)
-    order = np.arange(96) // 64
-    layer, expected = gptq(4, rng, order=order, groups=2)
+    order = np.arange(inputs) // size
+    layer, expected = gptq(4, rng, order=order, groups=groups, size=(inputs, 64))
     del layer["q.g_idx"]
-    check(join(layer)[0]["q.weight"], expected.astype(np.float32))
+    check(join(layer, {"group_size": size})[0]["q.weight"], expected.astype(np.float32))
+    for config in ({}, {"group_size": -1}, {"group_size": "64"}, {"group_size": 16}):
+        found, _ = join(layer, config)
+        if inputs == 160:  # three groups do not divide it, and 64 is the only power of two
+            check(found["q.weight"], expected.astype(np.float32))
+        else:
+            assert "2 groups of 96 numbers may have 48 or 64 each" in found["q.qweight"].problem
+
+
+def test_the_group_size_of_awq_is_the_stated_one():
+    layer, expected = awq(np.random.default_rng(0), groups=2)
+    check(join(layer, {"group_size": 48})[0]["q.weight"], expected.astype(np.float32))
+    assert "may have 48 or 64 each" in join(layer)[0]["q.qweight"].problem
 
 
 def test_gptq_v2_is_known_by_the_config_or_by_symmetric_zeros():
@@ -276,7 +292,7 @@ def test_float8_in_tiles_of_128_is_deepseeks(dtype, shape):
             piece = w[i, 128 * j : 128 * j + 128].float()
             expected[i, 128 * j : 128 * j + 128] = piece * scales[i // 128, j]
     array = w.view(torch.uint8).numpy().view(getattr(ml_dtypes, dtype))
-    found, _ = join({"l.weight": array, "l.weight_scale_inv": scales})
+    found, _ = join({"l.weight": array, "l.weight_scale_inv": scales}, {"weight_block_size": [128, 128]})
     check(found["l.weight"], expected.numpy())
     assert found["l.weight"].stored == f"{dtype} with scales"
 
@@ -325,7 +341,8 @@ def test_experts_have_scales_of_their_own():
     )
     tiles = rng.uniform(0.1, 2, (4, 2, 2)).astype(np.float32)
     spread = np.repeat(np.repeat(tiles, 128, 1)[:, :150], 128, 2)[:, :, :130]
-    check(join({"e.weight": w, "e.weight_scale_inv": tiles})[0]["e.weight"], w.astype(np.float32) * spread)
+    experts = join({"e.weight": w, "e.weight_scale_inv": tiles}, {"weight_block_size": [128, 128]})[0]
+    check(experts["e.weight"], w.astype(np.float32) * spread)
 
 
 def test_int8_of_compressed_tensors_has_zeros_where_it_is_not_symmetric():
@@ -447,6 +464,40 @@ def test_packed_integers_of_compressed_tensors_are_dequantised_by_their_definiti
     assert set(found) == {"l.weight"}
     check(found["l.weight"], expected.astype(np.float32))
     assert found["l.weight"].stored == f"compressed-tensors int{bits}"
+
+
+def test_the_group_size_of_compressed_tensors_is_the_stated_one():
+    rng = np.random.default_rng(0)
+    q, scales = rng.integers(-8, 8, (44, 96)), rng.uniform(0.001, 0.1, (44, 2)).astype(np.float32)
+    layer = {
+        "l.weight_packed": packed(q + 8, 4, 1),
+        "l.weight_scale": scales,
+        "l.weight_shape": np.array([44, 96], np.int64),
+    }
+    expected = (q * np.repeat(scales, 64, 1)[:, :96]).astype(np.float32)
+    group = {"targets": ["Linear"], "weights": {"group_size": 64, "num_bits": 4, "strategy": "group"}}
+    other = {"weights": {"group_size": 48}}
+    check(join(layer, {"config_groups": {"group_0": group}})[0]["l.weight"], expected)
+    for groups in ({}, {"group_0": group, "group_1": other}, {"group_0": None}, [group], {"group_0": {"weights": 3}}):
+        problem = join(layer, {"config_groups": groups})[0]["l.weight_packed"].problem
+        assert "may have 48 or 64 each, and no group size is stated" in problem
+
+
+def test_what_cannot_be_joined_keeps_the_hint_of_its_module():
+    layer = {"l.weight": np.ones((40, 96), F8), "l.weight_scale": np.ones((7, 7), np.float32)}
+    tensors = [replace(t, hint=Hint("linear")) for t in read_mapping(layer)[0]]
+    found = {t.name: t for t in join_quantised(tensors)[0]}["l.weight"]
+    assert found.problem
+    assert (found.shape, found.hint) == ((40, 96), Hint("linear"))
+
+
+def test_a_joined_weight_depends_on_the_files_of_all_its_parts():
+    layer = {"l.weight": np.ones((40, 96), F8), "l.weight_scale": np.ones((40, 1), np.float32)}
+    a, b, c = (LocalFile(Path(name)) for name in "abc")
+    files = {"l.weight": (a, b), "l.weight_scale": (b, c)}
+    tensors = [replace(t, files=files[t.name], whole=t.name == "l.weight") for t in read_mapping(layer)[0]]
+    (found,) = join_quantised(tensors)[0]
+    assert (found.files, found.whole) == ((a, b, c), True)
 
 
 def test_the_zeros_of_a_single_row_are_packed():

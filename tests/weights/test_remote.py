@@ -209,6 +209,15 @@ def test_small_tensors_that_stand_together_share_requests(server):
     assert len(server.log) == 2
 
 
+@pytest.mark.parametrize("window", [1 << 12, 1 << 16])
+def test_a_file_without_marks_that_is_read_in_order_is_sent_once(window, server):
+    server.stamped = False
+    file = open_url(f"{server.base}/model.bin")
+    with file.open() as stream:
+        assert b"".join(iter(lambda: stream.read(window), b"")) == DATA
+    assert server.sent <= len(DATA) + 1
+
+
 def test_nothing_kept_is_given_for_a_file_without_marks(server):
     server.stamped = False
     file = open_url(f"{server.base}/model.bin")
@@ -548,10 +557,42 @@ def test_a_folder_on_the_web_is_asked_for_the_names_of_models(end, server):
 
 
 def test_a_folder_without_such_names_says_what_to_give(server):
-    with pytest.raises(SourceError, match=r"a folder on the web cannot be listed; it holds none of model\.safetens"):
+    with pytest.raises(SourceError, match=r"a folder on the web cannot be listed, and this one holds none of model\."):
         open_url(f"{server.base}/nothing/")
+    with pytest.raises(SourceError, match=r"/nothing: no such file"):
+        open_url(f"{server.base}/nothing")
     with pytest.raises(SourceError, match="no such file"):
         open_url(f"{server.base}/nothing.bin")
+
+
+def circle(handler, data):
+    handler.send(302, {"Location": handler.path}, b"")
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        (refused(403), r"/m: access is refused \(HTTP 403"),
+        (refused(503), r"/m: the first byte could not be read in \d tries: the server answers HTTP 503"),
+        (circle, "/m: is redirected in circles"),
+        (cut_after(0), r"/m: the first byte could not be read in \d tries: "),
+    ],
+)
+def test_what_is_refused_is_not_taken_for_a_folder(fault, problem, server):
+    server.files = {"/m": b"x", "/m/model.safetensors": save(weights())}
+    server.always("/m", fault)
+    with pytest.raises(SourceError, match=problem):
+        open_url(f"{server.base}/m")
+    assert {request.path for request in server.log} == {"/m"}
+
+
+def test_a_page_for_people_may_stand_for_a_folder(server):
+    server.files = {"/m": b"", "/m/model.safetensors": save(weights())}
+    server.always("/m", servers.page)
+    assert open_url(f"{server.base}/m").names() == ["model.safetensors"]
+    del server.files["/m/model.safetensors"]
+    with pytest.raises(SourceError, match="/m: is a web page, not a file"):
+        open_url(f"{server.base}/m")
 
 
 def test_a_missing_shard_is_named(server):

@@ -242,6 +242,29 @@ def test_the_basic_lstm_is_split_into_its_gates(tmp_path):
     assert {(part.N, part.M) for part in parts} == {(5, 2)}
 
 
+def test_the_gates_of_the_basic_lstm_are_those_of_torch(tmp_path):
+    layer = torch.nn.LSTM(3, 2)
+    ih, hh = (getattr(layer, f"weight_{way}_l0").detach().numpy() for way in ("ih", "hh"))
+    weight = np.concatenate([np.split(np.hstack([ih, hh]), 4)[i] for i in (0, 2, 1, 3)])
+    nodes = [Node("x", (1, 3)), Node("h", (1, 2)), constant("w", weight), constant("b", floats(8)), Node("c", (1, 2))]
+    options = {"LSTMOptions": {"KernelType": tflite.LSTMKernelType.BASIC}}
+    op = Op("LSTM", tuple(node.name for node in nodes), (), options)
+    found = gates(read(tmp_path, nodes, [op]).values())
+    known = gates(open_source(layer).tensors)
+    assert sorted(found) == ["w:f", "w:g", "w:i", "w:o"]
+    for gate in "ifgo":
+        joined = np.hstack([known[f"weight_{way}_l0:{gate}"] for way in ("ih", "hh")])
+        np.testing.assert_array_equal(found[f"w:{gate}"], joined)
+
+
+def gates(tensors):
+    return {
+        part.name: part.stack(list(item.tensor.blocks(item.rows))[part.block])[0]
+        for item in plan(tensors)
+        for part in item.parts
+    }
+
+
 def affine(stored, scale, zero, along=0):
     """Dequantise in extended precision; the result rounded once."""
     spread = [1] * stored.ndim
@@ -301,7 +324,7 @@ def test_numbers_of_four_bits_are_unpacked(shape, tmp_path):
     node = Node("w", shape, "INT4", nibbles(stored))
     tensor = read(tmp_path, [node])["w"]
     check(tensor, stored)
-    assert tensor.stored == "int4"
+    assert (tensor.stored, tensor.whole) == ("int4", False)
     scaled = read(tmp_path, [replace(node, scale=(0.25,), zero=(0,))])["w"]
     check(scaled, affine(stored, (0.25,), (0,)))
     assert (scaled.stored, scaled.packed) == ("int4 with scales", (stored.size + 1) // 2)
@@ -314,6 +337,7 @@ def test_filters_of_four_bits_are_turned(name, axes, tmp_path):
     node = Node("w", stored.shape, "INT4", nibbles(stored), scale, (0,) * 5, 3)
     found = read(tmp_path, [node, Node("x", (1, 9, 9, 5))], [Op(name, ("x", "w"))])["w"]
     check(found, affine(stored, scale, (0,) * 5, 3).transpose(axes))
+    assert found.whole == (axes[0] != 0)  # else rows stand one behind the other
 
 
 def test_scales_that_are_any_number_warn_of_nothing(tmp_path):

@@ -138,6 +138,7 @@ def test_the_examples_of_tensorflow_are_decoded(case, tmp_path):
         tmp_path, [Node("w", shape, "FLOAT32", np.array(values.split(), "<f4").tobytes(), sparsity=sparsity)]
     )
     check(tensor, np.array(dense.split(), np.float32).reshape(shape))
+    assert tensor.whole
 
 
 def random_case(rng):

@@ -69,7 +69,10 @@ class Cache:
         """Give what is kept under a key; None where there is nothing, or what there is is damaged."""
         path = self._path(key)
         try:
-            return decode(path.read_bytes())
+            name, value = _pair(decode(path.read_bytes()))
+            if name != path.name:
+                raise ValueError("it is another's")
+            return value
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -78,7 +81,8 @@ class Cache:
 
     def put(self, value: Any, *key: object) -> None:
         """Keep a value under a key; a disk that is full costs the cache, not the analysis."""
-        path, pending, data = self._path(key), _pending(self.folder), encode(value)
+        path, pending = self._path(key), _pending(self.folder)
+        data = encode((path.name, value))
         try:
             pending.write_bytes(data)
             path.parent.mkdir(exist_ok=True)
@@ -118,3 +122,10 @@ def digest_of(tensor: Tensor, array: Array | None = None) -> str:
     for block in blocks:
         hash_.update(np.ascontiguousarray(block).view(np.uint8).data)
     return hash_.hexdigest()
+
+
+def _pair(record: Any) -> tuple[Any, Any]:
+    """Check that a record is a name and a value."""
+    if not isinstance(record, tuple) or len(record) != 2:
+        raise ValueError("it is no result")
+    return record

@@ -21,8 +21,10 @@ from heavytail.weights.tensor import Tensor
 
 __all__ = ["Cost", "cost", "held_bytes", "is_single", "measure_rate"]
 
+_DIRECTIONS, _DRAWN = 400, 1 << 23  # random directions that localisation is held against, and numbers of them at once
 _WINDOWS = 2000  # rows at most in the windows of FARMS
-_REPLICATE = 12e3  # operations a point of a resampled spectrum: two fits, mostly of calls and little of arithmetic
+_REPLICATE = 8e4  # work of a point of a resampled spectrum: it is drawn, sorted and fitted twice
+_SHUFFLED = 2.7e3  # work of an entry of a shuffled copy: memory out of order, and the noise of the copy
 _JOB = 16 << 20  # what the fits of a row take, and what is not given back between them
 _STREAM = 16 << 20  # a matrix of fewer bytes is read as a whole
 _SLOWER, _SMALL = 1.6, 700  # an operation of an eigenvalue problem takes 1.6 + 700/M times as long as one of W^T W
@@ -85,15 +87,14 @@ def cost(plan: Plan, wanted: Wanted | None = None, limit: float = inf) -> Cost:
         )
         memory = max(memory, _memory(part, is_single(plan), wanted))
         if wanted:
-            # A replicate is drawn, sorted and fitted twice, at some thousand operations a point.
-            replicates = wanted.bootstrap * _REPLICATE * part.count * part.M
-            operations, work = operations + replicates, work + replicates
+            work += wanted.bootstrap * _REPLICATE * part.count * part.M
+            work += wanted.nulls * part.count * (_SHUFFLED * part.N * part.M + _BULK)
     memory += _JOB
     held = held_bytes(plan, limit - memory)
     memory += held
     svd = True
-    if is_single(plan) and limit < inf:  # a rank that rounding leaves open needs singular values, if there is room
-        needed = 8 * SVD_MATRICES * plan.parts[0].M ** 2
+    if limit < inf:  # a rank that rounding leaves open needs singular values, if there is room
+        needed = 8 * SVD_MATRICES * max(part.M * (is_single(plan) or part.M >= LARGE) for part in plan.parts) ** 2
         svd = memory + needed <= limit
         memory += needed * svd
     return Cost(operations, tensor.packed or tensor.nbytes, memory, held, work, svd)
@@ -115,11 +116,11 @@ def _operations(part: Part, tensor: Tensor, wanted: Wanted | None) -> tuple[floa
     n, m, count = part.N, part.M, part.count
     if wanted is None:  # singular values 2 n m^2 + 2 m^3 (Golub and Van Loan 2013)
         product, evals = 0.0, 2.0 * n * m**2 + 2 * m**3
-    else:  # W^T W by symmetry n m^2, its eigenvalues 4/3 m^3; vectors are some six times an eigenvalue problem's values
+    else:  # W^T W by symmetry n m^2, its eigenvalues 4/3 m^3; vectors take some ten times what values do
         product, evals = float(n * m**2), 4 / 3 * m**3
         copies = 1 + wanted.nulls
         product, evals = product * copies, evals * copies
-        product, evals = product + wanted.vectors * 2 * n * m**2, evals + wanted.vectors * 9 * m**3
+        product, evals = product + wanted.vectors * 2 * n * m**2, evals + wanted.vectors * 15 * m**3
     if part.operator:  # complex; a Keras kernel's axes differ, the product hardly
         count *= 4 * frequencies(tensor.shape[2:])
     return count * product, count * evals
@@ -130,7 +131,7 @@ def _memory(part: Part, single: bool, wanted: Wanted | None) -> int:
     n, m, count = part.N, part.M, part.count
     if part.operator:
         return 8 * 3 * count * n * m + 8 * OPERATOR_BYTES
-    if m >= LARGE and (single or count == 1):
+    if m >= LARGE:  # one after the other
         # Of the Gram matrix a triangle and the pages at its edge; blocks of rows: read, in float64, squared, summed.
         memory = 4 * m * m + 4096 * m + 4 * 8 * m * block_rows(m) + 8 * 640 * m
     elif count == 1 and (single or n > 4 * BLOCK):
@@ -142,7 +143,9 @@ def _memory(part: Part, single: bool, wanted: Wanted | None) -> int:
     memory += min(HELD, 8 * m * (n // sampling_step(n)))  # what noise is measured on
     memory += 8 * min(n, _WINDOWS) * m * ((wanted.bootstrap > 0 or wanted.farms) and count == 1)
     if wanted.nulls or wanted.vectors:  # one matrix whole, and what is computed of its entries
-        memory += 8 * 4 * n * m
+        memory += 8 * (7 if wanted.vectors else 4) * n * m
+    if wanted.vectors:  # vectors and eigenvectors of it, and random ones
+        memory += 8 * 3 * m * m + 8 * 4 * min(_DIRECTIONS * n, _DRAWN)
     return memory
 
 

@@ -235,7 +235,7 @@ def _spectrum(stack: Array, part: Part, job: Job) -> Spectrum:
     dtype = job.plan.tensor.dtype
     if part.operator:
         return pool([operator_spectrum(kernel, dtype) for kernel in stack])
-    return spectrum_of_stack(stack, dtype, device=job.device)
+    return spectrum_of_stack(stack, dtype, svd=job.cost.svd, device=job.device)
 
 
 def _cut(matrix: Array) -> Blocks:

@@ -22,6 +22,7 @@ from heavytail.spectra.entries import Blocks, whole
 __all__ = ["MEASURES", "Localisation", "Measures", "haar", "localisation", "measure"]
 
 _DRAWS = 400
+_HELD = 1 << 23  # numbers of random directions that are held at once
 
 Matrix = NDArray[np.float64]
 
@@ -85,7 +86,9 @@ def measure(vectors: Matrix) -> Measures:
 @lru_cache(maxsize=256)
 def haar(n: int) -> tuple[tuple[float, float], ...]:
     """Give mean and standard deviation of each measure over random directions in n dimensions (seeded draws)."""
-    drawn = measure(np.random.default_rng(n).standard_normal((n, _DRAWS)))
+    rng, step = np.random.default_rng(n), max(1, min(_DRAWS, _HELD // n))
+    parts = [measure(rng.standard_normal((n, min(step, _DRAWS - i)))) for i in range(0, _DRAWS, step)]
+    drawn = [np.concatenate(values) for values in zip(*parts, strict=True)]
     return tuple((float(values.mean()), float(values.std(ddof=1))) for values in drawn)
 
 

@@ -109,13 +109,16 @@ def spectrum_of_rows(
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def spectrum_of_stack(stack: Array, dtype: str, norm: float = 0.0, device: str | None = None) -> Spectrum:
+def spectrum_of_stack(
+    stack: Array, dtype: str, norm: float = 0.0, svd: bool = True, device: str | None = None
+) -> Spectrum:
     """Compute the pooled spectrum of a stack of matrices of one shape.
 
     Args:
         stack: (k, a, b) array of any real type, or complex128; it may be a view with any strides.
         dtype: name of the stored type, which sets the numerical rank.
         norm: Frobenius norm that the rounding of the entries is relative to, where it exceeds that of a matrix itself.
+        svd: whether singular values of large matrices are computed where the rank needs them (`spectrum_of_rows`).
         device: torch's name of where large matrices are computed; None for here.
 
     Raises:
@@ -133,9 +136,9 @@ def spectrum_of_stack(stack: Array, dtype: str, norm: float = 0.0, device: str |
         if k == 1 and (M >= LARGE or N > 4 * BLOCK):
             matrix = stack[0]
             rows = lambda r: (matrix[i : i + r] for i in range(0, N, r))  # noqa: E731
-            return spectrum_of_rows(rows, N, M, dtype, device=device)
+            return spectrum_of_rows(rows, N, M, dtype, svd, device)
         if M >= LARGE:
-            return pool([spectrum_of_stack(matrix[None], dtype, device=device) for matrix in stack])
+            return pool([spectrum_of_stack(matrix[None], dtype, svd=svd, device=device) for matrix in stack])
         stack = np.ascontiguousarray(stack, dtype=np.float64)  # products of strided matrices take several times as long
     G = stack.conj().swapaxes(1, 2) @ stack if stack.dtype == np.complex128 else stack.swapaxes(1, 2) @ stack
     trace = G.trace(axis1=1, axis2=2).real
@@ -271,7 +274,7 @@ def unusable(blocks: Iterable[Array]) -> str:
     if nan + infinite == 0:
         if largest == 0:
             return ""
-        what = "large that their squares overflow" if largest > 1 else "small that their squares vanish in"
+        what = "large that sums of their squares overflow" if largest > 1 else "small that their squares lose digits in"
         return f"the entries, up to {largest:.0e}, are so {what} float64"
     seen = " and ".join(f"{count} {what}" for count, what in ((nan, "NaN"), (infinite, "infinite")) if count)
     return f"{seen} among {total} entries"

@@ -20,6 +20,7 @@ from heavytail.weights.faults import one_line
 __all__ = [
     "Answer",
     "MissingError",
+    "PageError",
     "PassingError",
     "blamed",
     "filesystem",
@@ -46,6 +47,10 @@ _RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.ASCI
 
 class MissingError(SourceError):
     """There is no file of this name."""
+
+
+class PageError(SourceError):
+    """There is a page for people, not a file."""
 
 
 class PassingError(Exception):
@@ -167,6 +172,7 @@ def http_range(
 
     Raises:
         MissingError: there is no such file.
+        PageError: there is a web page.
         PassingError: the connection failed, the server was busy, or it sent less than it stated.
         SourceError: the server refuses, sends no ranges, or sends another range.
     """
@@ -299,7 +305,7 @@ def _refusal(where: object, response: Any, status: int) -> Exception:
     if status in (412, 416):
         return SourceError(where, f"changed while it was being read ({said})")
     if status == 200 and response.content_type == "text/html":
-        return SourceError(where, "is a web page, not a file; give the address of the file itself")
+        return PageError(where, "is a web page, not a file; give the address of the file itself")
     if status == 200:
         return SourceError(where, "its server does not send parts of a file, only the whole; download it first")
     return SourceError(where, f"the server answers {said}")

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from heavytail.errors import SourceError, visible
 from heavytail.weights.places import fetch, hub
-from heavytail.weights.places.fetch import MissingError, redacted
+from heavytail.weights.places.fetch import MissingError, PageError, redacted
 from heavytail.weights.places.files import File, LocalFile, LocalFolder
 
 __all__ = ["RemoteFile", "RemoteFolder", "open_url"]
@@ -201,6 +201,7 @@ class _Stream(io.RawIOBase):
 
     def __init__(self, file: RemoteFile) -> None:
         self.file, self.position = file, 0
+        self._last = -1, b""
 
     def readable(self) -> bool:
         return True
@@ -221,13 +222,20 @@ class _Stream(io.RawIOBase):
             return 0
         if count < _BLOCK:
             index, offset = divmod(self.position, _BLOCK)
-            block = _block if self.file.mark else _block.__wrapped__  # without a mark, what is kept may be old
-            data = memoryview(block(self.file, index))[offset : offset + count]
+            data = memoryview(self._block(index))[offset : offset + count]
         else:
             data = memoryview(_fetched(self.file, self.position, self.position + min(count, _PIECE)))
         buffer[: len(data)] = data
         self.position += len(data)
         return len(data)
+
+    def _block(self, index: int) -> bytes:
+        """Give a block; without a mark one is kept for this stream alone, for another one it may be old."""
+        if self.file.mark:
+            return _block(self.file, index)
+        if self._last[0] != index:
+            self._last = index, _block.__wrapped__(self.file, index)
+        return self._last[1]
 
 
 @lru_cache(maxsize=_KEPT)
@@ -274,21 +282,23 @@ def _asked(url: str) -> RemoteFile:
 
 
 def _open_web(url: str) -> RemoteFile | RemoteFolder:
+    looked = ", ".join(_WELL_KNOWN)
+    absent = SourceError(redacted(url), f"a folder on the web cannot be listed, and this one holds none of {looked}")
     path = urlsplit(url).path
     if not path.endswith("/"):
         try:
             return _asked(url)
-        except SourceError:
+        except (MissingError, PageError) as error:
             if "." in path.rpartition("/")[2]:
                 raise
+            absent = error
     for name in _WELL_KNOWN:
         try:
             _asked(_inside(url, name))
-        except MissingError:
+        except (MissingError, PageError):
             continue
         return RemoteFolder(url, (name,))
-    looked = ", ".join(_WELL_KNOWN)
-    raise SourceError(redacted(url), f"no file, and a folder on the web cannot be listed; it holds none of {looked}")
+    raise absent
 
 
 def _open_hub(url: str) -> RemoteFile | RemoteFolder:

@@ -37,10 +37,11 @@ def join_quantised(
 
     Args:
         tensors: the tensors of a source. The few that tell a shape (`weight_shape`, `quant_state`) are read now.
-        config: the `quantization_config` that stands in config.json (or quantize_config.json), where it is known. It
-            settles what the tensors leave open: whether GPTQ stores its zeros minus one (`checkpoint_format` "gptq") or
-            as they are ("gptq_v2"). Without it, zeros that are all the middle of the range are as they are, as a
-            symmetric quantisation has them, and all others minus one.
+        config: the `quantization_config` that stands in config.json, where it is known. It settles what the tensors
+            leave open: the size of the groups that share a scale, and whether GPTQ stores its zeros minus one
+            (`checkpoint_format` "gptq") or as they are ("gptq_v2"). Without it, zeros that are all the middle of the
+            range are as they are, as a symmetric quantisation has them, and all others minus one; and a group is a
+            power of two, or what divides the inputs, where only one of them is possible.
 
     Returns:
         The tensors, a joined one in the place of its integers, and a note that says how many were joined. What looks

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.errors import SourceError
 from heavytail.weights.faults import quoted
-from heavytail.weights.quantised.found import Misfit
+from heavytail.weights.quantised.found import Config, Misfit
 from heavytail.weights.quantised.packing import regroup
 from heavytail.weights.tensor import Array, Tensor
 
-__all__ = ["Dequantised", "Grid", "Step", "exponents", "floats", "grid", "tile"]
+__all__ = ["Dequantised", "Grid", "Step", "exponents", "floats", "grid", "stated_sides", "tile"]
 
 Numbers = NDArray[np.float32]
 
@@ -32,21 +33,56 @@ def exponents(array: Array) -> Numbers:
     return np.where(array == 255, np.float32(np.nan), powers)
 
 
-def tile(n: int, count: int) -> int:
-    """Give the length of the tiles if `count` of them cover `n` numbers, the last one perhaps in part.
+def stated_sides(config: Config) -> tuple[int, ...]:
+    """Give the sides of a tile that a configuration states, those of the last axes; empty if it states none, or several.
 
-    It is a power of two where one fits, and else divides `n`; 0 if there is none.
+    These are `weight_block_size` (DeepSeek), `group_size` (GPTQ, AWQ) and, for the groups of compressed-tensors,
+    `block_structure` and `group_size`.
 
     Example:
-        >>> tile(1000, 1), tile(1000, 8), tile(1000, 10), tile(1000, 999)
-        (1000, 128, 100, 0)
+        >>> stated_sides({"weight_block_size": [128, 64]}), stated_sides({"group_size": -1})
+        ((128, 64), ())
+    """
+    groups = config.get("config_groups")
+    inner = [group.get("weights") for group in groups.values() if isinstance(group, dict)] if _is_map(groups) else []
+    found = {_sides(told) for told in (config, *inner) if _is_map(told)} - {()}
+    return found.pop() if len(found) == 1 else ()
+
+
+def _is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping)
+
+
+def _sides(told: Mapping[str, Any]) -> tuple[int, ...]:
+    for key in ("weight_block_size", "block_structure", "group_size"):
+        value = told.get(key)
+        sides = value if isinstance(value, list) else [value]
+        if sides and all(type(n) is int and n > 0 for n in sides):
+            return tuple(sides)
+    return ()
+
+
+def tile(n: int, count: int, stated: int = 0) -> int:
+    """Give the length of the tiles if `count` of them cover `n` numbers, the last one perhaps in part.
+
+    It is the stated one if that fits. Else it divides `n`, or is a power of two; 0 if there is none.
+
+    Raises:
+        Misfit: both are possible, and differ.
+
+    Example:
+        >>> tile(1000, 1), tile(1000, 10), tile(1000, 999), tile(1000, 8, stated=128), tile(1001, 8)
+        (1000, 100, 0, 128, 128)
     """
     if count == 1:
         return n
-    power = 1 << (n // count).bit_length()
-    if -(-n // power) == count:
-        return power
-    return n // count if n % count == 0 else 0
+    if stated > 0 and -(-n // stated) == count:
+        return stated
+    power, equal = 1 << (n // count).bit_length(), 0 if n % count else n // count
+    power = power if -(-n // power) == count else 0
+    if power and equal and power != equal:
+        raise Misfit(f"{count} groups of {n} numbers may have {equal} or {power} each, and no group size is stated")
+    return power or equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +132,19 @@ def _groups(order: Tensor, least: int, count: int) -> NDArray[np.int64]:
 Step = tuple[np.ufunc, Grid]
 
 
-def grid(tensor: Tensor, shape: tuple[int, ...], decode: Callable[[Array], Numbers] = floats) -> Grid:
+def grid(
+    tensor: Tensor, shape: tuple[int, ...], decode: Callable[[Array], Numbers] = floats, stated: tuple[int, ...] = ()
+) -> Grid:
     """Lay stored scales over a tensor of shape `shape`: one for all, one a row (1-D), or one a tile.
 
+    Args:
+        tensor: the scales.
+        shape: shape of what they scale.
+        decode: turns what is stored into float32.
+        stated: sides of a tile along the last axes, where they are known.
+
     Raises:
-        Misfit: they cannot cover it.
+        Misfit: they cannot cover it, or the tile is open.
     """
     if tensor.size == 1:
         counts = (1,) * len(shape)
@@ -108,7 +152,8 @@ def grid(tensor: Tensor, shape: tuple[int, ...], decode: Callable[[Array], Numbe
         counts = (shape[0], *[1] * (len(shape) - 1))
     else:
         counts = tensor.shape
-    sides = tuple(tile(n, count) for n, count in zip(shape, counts, strict=False))
+    stated = ((0,) * len(shape) + stated)[-len(shape) :]
+    sides = tuple(tile(n, count, side) for n, count, side in zip(shape, counts, stated, strict=False))
     if len(counts) != len(shape) or 0 in sides or tensor.size != prod(counts):
         raise Misfit(f"'{tensor.name}' of shape {tensor.shape} does not cover a weight of shape {shape}")
     return Grid(tensor, counts, sides, decode)

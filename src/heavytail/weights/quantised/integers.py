@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.weights.quantised.found import Config, Decoded, Found, Misfit
-from heavytail.weights.quantised.grid import Dequantised, Grid, Numbers, Step, floats, grid, tile
+from heavytail.weights.quantised.grid import Dequantised, Grid, Numbers, Step, floats, grid, stated_sides, tile
 from heavytail.weights.quantised.packing import period, unpack
 from heavytail.weights.quantised.scaled import decode_float4
 from heavytail.weights.tensor import Array, Tensor
@@ -40,7 +40,7 @@ def decode_qweight(found: Found, config: Config) -> Decoded:
         if words.shape[1] == out:
             return _gptq(found, config, bits)
         if words.shape[1] == width and bits == 4 and ".g_idx" not in found.parts:
-            return _awq(words, scales, zeros)
+            return _awq(words, scales, zeros, config)
     raise Misfit(
         f"qweight {words.shape}, scales {scales.shape} and qzeros {zeros.shape} are packed neither as GPTQ's "
         "(in x bits / 32, out), (groups, out), (groups, out x bits / 32) nor as AWQ's (in, out / 8), (groups, out), "
@@ -57,9 +57,7 @@ def _gptq(found: Found, config: Config, bits: int) -> Decoded:
     order = found.part(".g_idx", "iu") if ".g_idx" in found.parts else None
     if order is not None and order.shape != shape[:1]:
         raise Misfit(f"'{order.name}' has shape {order.shape}, {shape[:1]} expected")
-    side = 1 if order is not None else tile(shape[0], scales.shape[0])
-    if not side:
-        raise Misfit(f"{scales.shape[0]} groups do not cover {shape[0]} inputs")
+    side = 1 if order is not None else _group(shape[0], scales.shape[0], config)
     stated = config.get("checkpoint_format")
     offset = {"gptq": 1, "gptq_v2": 0}.get(stated) if isinstance(stated, str) else None
     zero = Grid(zeros, scales.shape, (side, 1), partial(_gptq_zeros, bits, offset), rows=order)
@@ -68,11 +66,17 @@ def _gptq(found: Found, config: Config, bits: int) -> Decoded:
     return Decoded(shape, Dequantised(words, partial(_along_rows, bits), steps, span, count), f"GPTQ {bits} bit")
 
 
-def _awq(words: Tensor, scales: Tensor, zeros: Tensor) -> Decoded:
-    shape = (words.shape[0], scales.shape[1])
-    side = tile(shape[0], scales.shape[0])
+def _group(inputs: int, groups: int, config: Config) -> int:
+    """Give the number of inputs in a group."""
+    side = tile(inputs, groups, *stated_sides(config)[-1:])
     if not side:
-        raise Misfit(f"{scales.shape[0]} groups do not cover {shape[0]} inputs")
+        raise Misfit(f"{groups} groups do not cover {inputs} inputs")
+    return side
+
+
+def _awq(words: Tensor, scales: Tensor, zeros: Tensor, config: Config) -> Decoded:
+    shape = (words.shape[0], scales.shape[1])
+    side = _group(shape[0], scales.shape[0], config)
     zero = Grid(zeros, scales.shape, (side, 1), _awq_numbers)
     steps = ((np.subtract, zero), (np.multiply, Grid(scales, scales.shape, (side, 1))))
     return Decoded(shape, Dequantised(words, _awq_numbers, steps), "AWQ 4 bit")
@@ -96,7 +100,7 @@ def decode_packed(found: Found, config: Config) -> Decoded:
     if shape[0] != words.shape[0] or len(fit) != 1:
         raise Misfit(f"'{words.name}' of shape {words.shape} holds no weight of the stated shape {shape}")
     bits = fit[0]
-    scale = replace(grid(scales, shape), columns=_columns(found, shape[1]))
+    scale = replace(grid(scales, shape, stated=stated_sides(config)), columns=_columns(found, shape[1]))
     steps: list[Step] = [(np.multiply, scale)]
     if ".weight_zero_point" in found.parts:
         steps.insert(0, (np.subtract, _zero_points(found, shape, bits, scale)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from heavytail.weights.quantised.found import Config, Decoded, Found, Misfit
-from heavytail.weights.quantised.grid import Dequantised, Grid, Numbers, Step, exponents, floats, grid
+from heavytail.weights.quantised.grid import Dequantised, Grid, Numbers, Step, exponents, floats, grid, stated_sides
 from heavytail.weights.quantised.packing import E2M1, pairs
 from heavytail.weights.tensor import Array, Tensor
 
@@ -33,7 +33,7 @@ def decode_scaled(found: Found, config: Config) -> Decoded:
     found.check(main, "if")
     if len(main.shape) < 2:
         raise Misfit(f"shape {main.shape} is no matrix")
-    scale = _scale(found, main.shape)
+    scale = _scale(found, main.shape, stated_sides(config))
     steps: list[Step] = [(np.multiply, scale)]
     if ".weight_zero_point" in found.parts:
         zeros = found.part(".weight_zero_point", "if")
@@ -44,24 +44,24 @@ def decode_scaled(found: Found, config: Config) -> Decoded:
     return Decoded(main.shape, Dequantised(main, floats, tuple(steps)), name)
 
 
-def _scale(found: Found, shape: tuple[int, ...]) -> Grid:
+def _scale(found: Found, shape: tuple[int, ...], stated: tuple[int, ...]) -> Grid:
     """Lay the only scales over the weight."""
     ending = next((name for name in _ONE_SCALE if name in found.parts), ".weight_scale")
     found.only(ending, ".weight_zero_point", ".comfy_quant")
     if found.main.dtype != "int8":
-        return _floats_or_exponents(found.part(ending, "fu"), shape)
+        return _floats_or_exponents(found.part(ending, "fu"), shape, stated)
     scales = found.part(ending, "f")
     if ending != ".weight_scale" or scales.shape == shape[:1] != (1,):
         # `scale` may be the output's, and beside a 1-D scale int8 may be two numbers of 4 bits, as in ChatGLM's int4.
         raise Misfit(f"int8 {shape} with '{scales.name}' of shape {scales.shape} may be of several packings")
-    return grid(scales, shape)
+    return grid(scales, shape, stated=stated)
 
 
-def _floats_or_exponents(scales: Tensor, shape: tuple[int, ...]) -> Grid:
+def _floats_or_exponents(scales: Tensor, shape: tuple[int, ...], stated: tuple[int, ...]) -> Grid:
     """Lay scales over a weight of floats; as bytes they are exponents (OCP MX v1.0)."""
     if scales.dtype != "uint8" and "float" not in scales.dtype:
         raise Misfit(f"'{scales.name}' is {scales.dtype}, floats or uint8 expected")
-    return grid(scales, shape, exponents if scales.dtype == "uint8" else floats)
+    return grid(scales, shape, exponents if scales.dtype == "uint8" else floats, stated)
 
 
 def decode_float4(found: Found) -> Decoded:
@@ -84,7 +84,7 @@ def decode_float4(found: Found) -> Decoded:
     expected = (*shape[:-1], -(-shape[-1] // run))
     if scales.shape != expected:
         raise Misfit(f"'{scales.name}' has shape {scales.shape}, {expected} expected")
-    scale = _floats_or_exponents(scales, shape)
+    scale = _floats_or_exponents(scales, shape, (run,))
     steps: list[Step] = [(np.multiply, scale)]
     for ending, step in ((".weight_scale_2", np.multiply), (".weight_global_scale", np.divide)):
         if ending in found.parts:
@@ -108,7 +108,7 @@ def decode_mxfp4(found: Found, config: Config) -> Decoded:
             "uint8 (..., out, in / 32, 16) and (..., out, in / 32) expected"
         )
     shape = (*scales.shape[:-1], 32 * scales.shape[-1])
-    steps = ((np.multiply, grid(scales, shape, exponents)),)
+    steps = ((np.multiply, grid(scales, shape, exponents, (32,))),)
     return Decoded(shape, Dequantised(main, _float4_blocks, steps), "MXFP4")
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
-
-import numpy as np
 
 from heavytail.weights.faults import reading
 from heavytail.weights.places.files import File
@@ -81,7 +80,9 @@ class _Window(io.RawIOBase):
 
 @dataclass(frozen=True, slots=True)
 class Inflated:
-    """A compressed run of bytes of a file, as a file: inflated into memory each time that it is opened.
+    """A compressed run of bytes of a file, as a file: inflated into memory when it is opened.
+
+    A process keeps the one that it has inflated last, so that all tensors of a model are read from it.
 
     Attributes:
         file: the whole file.
@@ -107,13 +108,21 @@ class Inflated:
         return self.file.stamp
 
     def open(self) -> BinaryIO:
-        """Inflate into memory."""
+        """Inflate into memory, unless that has been done and the file has not changed."""
         with reading(self.file, self.name):
-            raw = np.empty(self.region.size, np.uint8)
-            with self.region.open() as fill:
-                fill(0, raw.data)
-        return io.BytesIO(raw.tobytes())
+            stamp = self.file.stamp
+            inflate = _inflated if stamp else _inflated.__wrapped__  # without a stamp, what is kept may be old
+            return io.BytesIO(inflate(self, stamp))
 
     def beside(self, name: str) -> File | None:
         """Give the file of that name beside the whole file."""
         return self.file.beside(name)
+
+
+@lru_cache(maxsize=1)
+def _inflated(file: Inflated, stamp: str) -> bytes:
+    """Inflate a part of a file that has this stamp; the bytes are written where they stay."""
+    stream = io.BytesIO(bytes(file.size))
+    with file.region.open() as fill, stream.getbuffer() as view:
+        fill(0, view)
+    return stream.getvalue()

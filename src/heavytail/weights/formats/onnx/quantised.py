@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -341,33 +342,35 @@ def _unpacked(scheme: Scheme, node: Node, codes: Numbers, scale: Numbers, zero: 
 
 
 def _blocks(file: File, made: _Codes, rows: int) -> Iterator[Array]:
-    """Read and dequantise blocks of at most `rows` rows."""
+    """Read and dequantise blocks of at most `rows` rows, in float32 where that is as exact as its result can be."""
     with reading(file, "a quantised tensor"):
-        codes, scale = made.codes.reader(), _spreader(made, made.scale)
-        zero = _spreader(made, made.zero)
+        wide = np.dtype(np.float64 if made.codes.type == "int32" else np.float32)
+        codes, scale, zero = made.codes.reader(), _spreader(made, made.scale, wide), _spreader(made, made.zero, wide)
         (n, *inner), width, rows = made.stored, prod(made.stored[1:]), max(1, rows)
         for first in range(0, max(n, 1), rows):
             count = min(rows, n - first)
-            numbers = codes(first * width, count * width).astype(np.float32).reshape(count, *inner)
-            numbers -= zero(first, count)
-            numbers *= scale(first, count)
+            numbers = codes(first * width, count * width).astype(wide).reshape(count, *inner)
+            with np.errstate(over="ignore", invalid="ignore"):  # a scale may be any number, and is judged later
+                numbers -= zero(first, count)
+                numbers *= scale(first, count)
+                numbers = numbers.astype(np.float32, copy=False)
             yield numbers[..., : made.shape[-1]] if made.shape != made.stored else numbers
 
 
-def _spreader(made: _Codes, part: _Companion | float) -> Callable[[int, int], Array]:
-    """Give a function that reads the companions of `count` rows of codes from the `first` on."""
+def _spreader(made: _Codes, part: _Companion | float, wide: np.dtype[Any]) -> Callable[[int, int], Array]:
+    """Give a function that reads the companions of `count` rows of codes from the `first` on, in the type `wide`."""
     if not isinstance(part, _Companion):
-        same: Array = np.full(1, part, np.float32)
+        same: Array = np.full(1, part, wide)
         return lambda first, count: same
     read = part.numbers.reader()
     if part.shape[0] == 1:
-        whole = _repeated(made, read(0, prod(part.shape)).astype(np.float32).reshape(part.shape))
+        whole = _repeated(made, read(0, prod(part.shape)).astype(wide).reshape(part.shape))
         return lambda first, count: whole
     width, block = prod(part.shape[1:]), made.block if made.axis == 0 else 1
 
     def some(first: int, count: int) -> Array:
         low, high = first // block, -(-(first + count) // block)
-        found = read(low * width, (high - low) * width).astype(np.float32).reshape(high - low, *part.shape[1:])
+        found = read(low * width, (high - low) * width).astype(wide).reshape(high - low, *part.shape[1:])
         if made.axis:
             return _repeated(made, found)
         return np.repeat(found, block, axis=0)[first - low * block :][:count] if block > 1 else found
