@@ -390,7 +390,7 @@ def test_what_is_not_finite_is_counted_in_half_precision(dtype):
 def test_entries_whose_squares_overflow_are_an_error_that_says_so(shape):
     W = gaussian(*shape)
     W.reshape(-1)[3] = 1e200
-    with pytest.raises(MatrixError, match="so large that their squares overflow float64"):
+    with pytest.raises(MatrixError, match="so large that sums of their squares overflow float64"):
         of(W)
 
 

@@ -140,7 +140,8 @@ def block_lanczos(
         if done == 0:
             norm = squares
             if norm and not _LEAST < norm < _MOST:
-                raise MatrixError(unusable(rows(block_rows(M))))
+                problem = unusable(rows(block_rows(M))) if not np.isfinite(norm) else ""
+                raise MatrixError(problem or f"the sum of squares is {norm:.0e}; bounds need it from 1e-150 to 1e150")
         done += 1
         rounding = max(rounding, relative * float(np.linalg.norm(Z, axis=0).max()))
         T[:d, old:d] = _orthogonalise(Z, known, V[:, :d])
