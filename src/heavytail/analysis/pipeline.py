@@ -25,8 +25,8 @@ from heavytail.spectra.certified import memory as enclosed_memory
 from heavytail.spectra.certified import operations
 from heavytail.spectra.device import check_device
 from heavytail.tails.bootstrap import MIN_COUNT
-from heavytail.weights.folder import natural
 from heavytail.weights.layout import Conv, Plan, plan
+from heavytail.weights.order import natural
 from heavytail.weights.places.files import LocalFile
 from heavytail.weights.source import open_source
 from heavytail.weights.tensor import Source

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from heavytail.errors import SourceError
 from heavytail.weights.faults import one_line, quoted, reading
+from heavytail.weights.order import natural
 from heavytail.weights.places.files import File, Folder
 from heavytail.weights.tensor import Tensor
 
-__all__ = ["Choice", "choose", "natural", "pick_indexed", "read_index"]
+__all__ = ["Choice", "choose", "pick_indexed", "read_index"]
 
 _MOST_INDEX = 1 << 28
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<part>\d+)-of-(?P<of>\d+)(?P<end>\.\w+)")
@@ -81,12 +82,6 @@ def choose(folder: Folder) -> Choice:
 
 def _more(names: Sequence[object]) -> str:
     return f" and {len(names) - 3} more" if len(names) > 3 else ""
-
-
-def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Give the key that sorts names as a person does: part 2 before part 10."""
-    parts = re.split(r"([0-9]+)", name)  # every second part is a number
-    return tuple((0, int(part)) if i % 2 else (1, part) for i, part in enumerate(parts))
 
 
 def _first_match(folder: Folder, names: Sequence[str], patterns: Sequence[str]) -> tuple[File, ...] | None:

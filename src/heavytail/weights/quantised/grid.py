@@ -34,7 +34,7 @@ def exponents(array: Array) -> Numbers:
 
 
 def stated_sides(config: Config) -> tuple[int, ...]:
-    """Give the sides of a tile that a configuration states, those of the last axes; empty if it states none, or several.
+    """Give the sides of a tile that a configuration states, those of the last axes; empty if it states no one size.
 
     These are `weight_block_size` (DeepSeek), `group_size` (GPTQ, AWQ) and, for the groups of compressed-tensors,
     `block_structure` and `group_size`.

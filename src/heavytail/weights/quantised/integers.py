@@ -6,11 +6,10 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from heavytail.weights.bits import period, unpack
 from heavytail.weights.quantised.found import Config, Decoded, Found, Misfit
 from heavytail.weights.quantised.grid import Dequantised, Grid, Numbers, Step, floats, grid, stated_sides, tile
-from heavytail.weights.quantised.packing import period, unpack
 from heavytail.weights.quantised.scaled import decode_float4
 from heavytail.weights.tensor import Array, Tensor
 
@@ -177,5 +176,5 @@ def _gptq_zeros(bits: int, offset: int | None, words: Array) -> Numbers:
 
 def _awq_numbers(words: Array) -> Numbers:
     """Unpack values along the outputs and put them in order."""
-    stored: NDArray[np.uint8] = unpack(words.T, 4).T.reshape(len(words), -1, 8)
+    stored = unpack(words.T, 4).T.reshape(len(words), -1, 8)
     return floats(stored[:, :, _AWQ_PLACES]).reshape(len(words), -1)

@@ -1,52 +1,18 @@
-"""Numbers packed into words and bytes, and arrays cut into blocks of rows."""
+"""Numbers packed two to a byte by a code, and arrays cut into blocks of rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.weights.tensor import Array
 
-__all__ = ["E2M1", "pairs", "period", "regroup", "unpack"]
+__all__ = ["E2M1", "pairs", "regroup"]
 
 # The numbers of the 4-bit float with two bits of exponent and one of mantissa, by their code (OCP MX v1.0, 5.3.3).
 E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
-
-
-def period(bits: int) -> tuple[int, int]:
-    """Give the least number of 32-bit words that hold a whole number of values of `bits` bits, and that number."""
-    common = gcd(bits, 32)
-    return bits // common, 32 // common
-
-
-def unpack(words: Array, bits: int) -> NDArray[np.uint8]:
-    """Unpack values of `bits` bits that stand along axis 0 from the lowest bit on, across the ends of the words.
-
-    Args:
-        words: 32-bit integers, shape (k, ...), k a multiple of `period(bits)[0]`.
-        bits: 1 to 8.
-
-    Returns:
-        The values, shape (32 k / bits, ...).
-
-    Example:
-        >>> unpack(np.array([0x76543210], np.int32), 4)
-        array([0, 1, 2, 3, 4, 5, 6, 7], dtype=uint8)
-    """
-    span, count = period(bits)
-    rest = words.shape[1:]
-    grouped = words.astype(np.uint32, copy=False).reshape(-1, span, *rest)
-    values = np.empty((len(grouped), count, *rest), np.uint8)
-    for i in range(count):
-        word, shift = divmod(i * bits, 32)
-        value = grouped[:, word] >> np.uint32(shift)
-        if shift + bits > 32:
-            value |= grouped[:, word + 1] << np.uint32(32 - shift)
-        values[:, i] = value & np.uint32((1 << bits) - 1)
-    return values.reshape(-1, *rest)
 
 
 def pairs(code: Array, low_first: bool) -> NDArray[np.float32]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from heavytail.weights.folder import natural
 from heavytail.weights.formats.keras.layers import Layer, known, unnumbered, variables
+from heavytail.weights.order import natural
 
 __all__ = ["Variable", "legacy", "modern", "needed", "unique"]
 

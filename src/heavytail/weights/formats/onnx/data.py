@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 
 from heavytail.errors import SourceError
+from heavytail.weights.bits import unpack
 from heavytail.weights.faults import one_line, quoted
 from heavytail.weights.formats.onnx.graph import Proto, Span, Sparse
 from heavytail.weights.formats.onnx.protobuf import Wire, varints
@@ -226,12 +227,8 @@ def _dtype(name: str) -> np.dtype[Any]:
 
 
 def _unpacked(raw: Array, name: str, bits: int) -> Array:
-    """Take apart bytes that hold several numbers each, the first in the lowest bits."""
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    codes = ((raw[:, None] >> shifts) & np.uint8((1 << bits) - 1)).reshape(-1)
-    if name.startswith("int"):
-        half = 1 << (bits - 1)
-        return (codes.view(np.int8) ^ np.int8(half)) - np.int8(half)
+    """Take apart bytes that hold several numbers each."""
+    codes: Array = unpack(raw, bits, signed=name.startswith("int"))
     return codes.view(_dtype(name))
 
 

@@ -10,6 +10,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from heavytail.weights.bits import unpack
 from heavytail.weights.faults import quoted, reading
 from heavytail.weights.formats.tflite.flatbuffer import Table, root
 from heavytail.weights.formats.tflite.graph import Use, operator_codes, uses
@@ -200,8 +201,7 @@ def _unpacked(fill: Callable[[int, memoryview], None], first: int, count: int) -
     begin, end = first // 2, (first + count + 1) // 2
     raw = np.empty(end - begin, np.uint8)
     fill(begin, raw.data)
-    halves = np.stack((raw << 4, raw), axis=-1).reshape(-1).view(np.int8) >> 4  # the shift repeats the sign
-    return halves[first % 2 :][:count]
+    return unpack(raw, 4, signed=True)[first % 2 :][:count]
 
 
 def _quantised(constant: _Constant, tensor: Tensor) -> Tensor:
