@@ -147,7 +147,12 @@ def test_blocks_of_any_size_give_the_same_to_rounding(most):
 
 @pytest.mark.parametrize(
     ("value", "seen"),
-    [(np.nan, "1 NaN among 5400"), (np.inf, "1 infinite among 5400"), (1e200, "squares overflow"), (1e90, r"the sum of squares is 1e\+180; bounds need it from 1e-150 to 1e150")],
+    [
+        (np.nan, "1 NaN among 5400"),
+        (np.inf, "1 infinite among 5400"),
+        (1e200, "squares overflow"),
+        (1e90, r"the sum of squares is 1e\+180; bounds need it from 1e-150 to 1e150"),
+    ],
 )
 def test_what_is_no_number_is_named(value, seen):
     W = CASES["gaussian"].copy()

@@ -690,7 +690,8 @@ def test_a_missing_package_is_named_by_the_extra_that_installs_it(url, module, e
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(import_module("fsspec.registry")._registry, url.partition(":")[0], raising=False)
     fetch._filesystem.cache_clear()
-    with pytest.raises(SourceError, match=rf"^{url}: reading .*:// needs .*: pip install 'heavytail\[{extra}\]'$"):
+    remedy = rf"needs the {module} package: pip install 'heavytail\[{extra}\]'"
+    with pytest.raises(SourceError, match=rf"^{url}: reading .*:// {remedy}$"):
         open_url(url)
 
 

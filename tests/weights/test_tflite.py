@@ -383,8 +383,10 @@ def test_rows_shuffled_for_a_processor_are_refused_by_name(tmp_path):
 def test_constants_of_all_graphs_are_found_and_names_are_unique(tmp_path):
     first = [constant("w", floats(2, 2)), constant("", floats(3)), constant("w", floats(2, 3)), Node("x", (2, 2))]
     second = [constant("other", floats(1)), constant("w", floats(4, 2)), constant("w#2", floats(1))]
-    found = source(tmp_path, (first, ()), (second, ())).tensors
-    assert [t.name for t in found] == ["w", "#1", "w#2", "other", "w#1", "w#2#2"]
+    opened = source(tmp_path, (first, ()), (second, ()))
+    found = opened.tensors
+    assert opened.notes == ("2 names stand more than once and were numbered, for example 'w'",)
+    assert [t.name for t in found] == ["w", "#1", "w#2", "other", "w#3", "w#2#2"]
     assert [t.shape for t in found] == [(2, 2), (3,), (2, 3), (1,), (4, 2), (1,)]
 
 

@@ -45,7 +45,10 @@ def join_norms(tensors: Iterable[Tensor]) -> tuple[tuple[Tensor, ...], tuple[str
             weight, others = found
             blocks = _blocks(tensor, others)
             if blocks and weight not in named:
-                joined[name] = Tensor(weight, tensor.shape, tensor.dtype, blocks, tensor.origin)
+                files = tuple(dict.fromkeys(file for part in (tensor, *others) for file in part.files))
+                joined[name] = Tensor(
+                    weight, tensor.shape, tensor.dtype, blocks, tensor.origin, files=files, whole=tensor.whole
+                )
                 parts.update(other.name for other in others)
     if not joined:
         return tuple(named.values()), ()

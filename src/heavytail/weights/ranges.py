@@ -19,7 +19,18 @@ from heavytail.weights.faults import quoted, reading
 from heavytail.weights.places.files import File
 from heavytail.weights.tensor import Hint, Tensor, numpy_dtype
 
-__all__ = ["Deflated", "Plain", "Region", "Strided", "contiguous", "shape_problem", "stored", "swapped", "unreadable"]
+__all__ = [
+    "Deflated",
+    "Fill",
+    "Plain",
+    "Region",
+    "Strided",
+    "contiguous",
+    "shape_problem",
+    "stored",
+    "swapped",
+    "unreadable",
+]
 
 Array = NDArray[np.generic]
 Fill = Callable[[int, memoryview], None]

@@ -12,7 +12,7 @@ from typing import Any
 
 from heavytail.errors import SourceError
 from heavytail.weights.faults import quoted, reading
-from heavytail.weights.folder import choose, natural, pick_indexed, read_index
+from heavytail.weights.folder import choose, pick_indexed, read_index
 from heavytail.weights.formats.archive import members
 from heavytail.weights.formats.gguf.reader import read_gguf
 from heavytail.weights.formats.keras.archive import read_keras
@@ -28,6 +28,7 @@ from heavytail.weights.formats.torch.legacy import read_torch_legacy
 from heavytail.weights.formats.torch.script import read_torchscript
 from heavytail.weights.formats.torch.zip import read_torch_zip
 from heavytail.weights.norms import join_norms
+from heavytail.weights.order import natural
 from heavytail.weights.places.files import File, Folder, LocalFile, LocalFolder
 from heavytail.weights.places.remote import RemoteFolder, open_url
 from heavytail.weights.quantised import join_quantised, recognise

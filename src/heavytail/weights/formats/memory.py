@@ -15,7 +15,7 @@ from heavytail.weights.faults import one_line, quoted
 from heavytail.weights.ranges import unreadable
 from heavytail.weights.tensor import Hint, Tensor, numpy_dtype
 
-__all__ = ["array_tensor", "is_torch_tensor", "torch_tensor"]
+__all__ = ["array_tensor", "is_torch_tensor", "torch_blocks", "torch_tensor"]
 
 Array = NDArray[np.generic]
 

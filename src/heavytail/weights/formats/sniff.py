@@ -9,7 +9,7 @@ from heavytail.weights.formats import npz
 from heavytail.weights.formats.torch import legacy
 from heavytail.weights.places.files import File
 
-__all__ = ["READS", "foreign", "kind_of", "zip_kind"]
+__all__ = ["foreign", "kind_of", "zip_kind"]
 
 READS = "this version does not read; it reads safetensors, PyTorch, ONNX, Keras, GGUF, TensorFlow Lite and .npz"
 

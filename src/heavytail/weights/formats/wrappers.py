@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heavytail.weights.faults import one_line, quoted
+from heavytail.weights.formats.naming import Unique
 
 __all__ = ["Found", "children", "find_weights", "numbered"]
 
@@ -79,20 +80,9 @@ def numbered(items: Iterable[tuple[str, Any]], notes: Iterable[str] = ()) -> Fou
         items: name and tensor, in order.
         notes: sentences about what was left out or renamed before.
     """
-    seen: dict[str, int] = {}
-    named: dict[str, Any] = {}
-    for name, tensor in items:
-        unique = name
-        while unique in named:
-            seen[name] = seen.get(name, 1) + 1
-            unique = f"{name}#{seen[name]}"
-        named[unique] = tensor
-    notes = list(notes)
-    if seen:
-        notes.append(
-            f"{len(seen)} names stand more than once and were numbered, for example {quoted(next(iter(seen)))}"
-        )
-    return Found(tuple(named.items()), tuple(notes))
+    unique = Unique()
+    named = tuple((unique(name), tensor) for name, tensor in items)
+    return Found(named, (*notes, *unique.notes))
 
 
 class _Search:

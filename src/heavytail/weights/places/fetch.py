@@ -40,7 +40,13 @@ PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between the tries
 SILENCE = 30.0  # seconds without a byte
 LONGEST = 300.0  # seconds for one answer; the largest is a piece of 16 MB
 _MOST_TEXT = 1 << 26
-_EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hf": "hub"}
+# By scheme: the package that reads it, and our extra that installs it.
+_EXTRAS = {
+    **dict.fromkeys(("http", "https"), ("aiohttp", "http")),
+    **dict.fromkeys(("s3", "s3a"), ("s3fs", "s3")),
+    **dict.fromkeys(("gs", "gcs"), ("gcsfs", "gs")),
+    "hf": ("huggingface_hub", "hub"),
+}
 _NOT_NOW = (408, 425, 429)
 _RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.ASCII)
 
@@ -145,7 +151,8 @@ def missing(url: str, error: ImportError) -> SourceError:
     """Say what to install for a URL."""
     scheme = url.partition("://")[0].lower()
     if scheme in _EXTRAS:
-        remedy = f"reading {scheme}:// needs more packages: pip install 'heavytail[{_EXTRAS[scheme]}]'"
+        package, extra = _EXTRAS[scheme]
+        remedy = f"reading {scheme}:// needs the {package} package: pip install 'heavytail[{extra}]'"
     else:
         remedy = f"reading {scheme}:// needs more packages: {_said(error)}"
     return SourceError(redacted(url), remedy)

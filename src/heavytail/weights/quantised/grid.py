@@ -17,7 +17,7 @@ from heavytail.weights.quantised.found import Config, Misfit
 from heavytail.weights.quantised.packing import regroup
 from heavytail.weights.tensor import Array, Tensor
 
-__all__ = ["Dequantised", "Grid", "Step", "exponents", "floats", "grid", "stated_sides", "tile"]
+__all__ = ["Dequantised", "Grid", "Numbers", "Step", "exponents", "floats", "grid", "stated_sides", "tile"]
 
 Numbers = NDArray[np.float32]
 

@@ -16,7 +16,7 @@ from typing import Any
 from heavytail.weights.ranges import Strided, contiguous
 from heavytail.weights.tensor import Hint
 
-__all__ = ["Layer", "known", "layers", "place", "snake", "unnumbered", "variables"]
+__all__ = ["Layer", "known", "layers", "place", "unnumbered", "variables"]
 
 Shape = tuple[int, ...]
 Reading = tuple[Strided, Hint | None]

@@ -16,7 +16,7 @@ from typing import Any
 from heavytail.weights.formats.keras.layers import Layer, known, unnumbered, variables
 from heavytail.weights.order import natural
 
-__all__ = ["Variable", "legacy", "modern", "needed", "unique"]
+__all__ = ["Variable", "legacy", "modern", "needed", "text", "unique"]
 
 Attributes = Mapping[tuple[str, str], Any]
 

@@ -21,7 +21,7 @@ from heavytail.weights.places.files import File
 from heavytail.weights.ranges import Plain, contiguous, shape_problem, swapped
 from heavytail.weights.tensor import Array
 
-__all__ = ["Files", "InPlace", "Listed", "Numbers", "locate", "type_name"]
+__all__ = ["Files", "InPlace", "Numbers", "locate", "type_name"]
 
 Reader = Callable[[int, int], Array]
 

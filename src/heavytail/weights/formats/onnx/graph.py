@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from heavytail.weights.formats.onnx.protobuf import Field, Wire
 
-__all__ = ["Graph", "Model", "Node", "Proto", "Sparse", "parse"]
+__all__ = ["Graph", "Model", "Node", "Proto", "Span", "Sparse", "parse"]
 
 _DEEPEST = 50  # graphs within graphs; exporters nest If and Loop a handful of times
 _DEFAULT = 1  # the field's value where the file says nothing

@@ -7,11 +7,12 @@ that uses it (ONNX operator schemas, opset 28; 2025).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import prod
 
 from heavytail.weights.faults import quoted, reading
+from heavytail.weights.formats.naming import Unique
 from heavytail.weights.formats.onnx.data import Files, type_name
 from heavytail.weights.formats.onnx.graph import Model, Proto, Sparse, parse
 from heavytail.weights.formats.onnx.protobuf import Wire
@@ -58,14 +59,13 @@ def read_onnx(file: File) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
         schemes = {constant.value: scheme_of(found, constant) for constant in found.constants.values()}
         companions = _companions(found, schemes.values())
         kept = [constant for constant in found.constants.values() if constant.value not in companions]
-        names = list(_names(found, kept))
-        taken = set(names)
+        names, unique = _names(found, kept)
         files = Files(file)
         tensors: list[Tensor] = []
         for constant, name in zip(kept, names, strict=True):
             seen = _tensors(files, found, constant, name, schemes[constant.value])
-            tensors += [tensor if tensor.name == name else _renamed(tensor, taken) for tensor in seen]
-        return tuple(tensors), _notes(found, model, companions)
+            tensors += [t if t.name == name else replace(t, name=unique(t.name)) for t in seen]
+        return tuple(tensors), (*_notes(found, model, companions), *unique.notes)
 
 
 def _companions(found: Survey, schemes: Iterable[Scheme | str | None]) -> list[tuple[int, str]]:
@@ -89,23 +89,15 @@ def _notes(found: Survey, model: Model, companions: Sequence[tuple[int, str]]) -
     return tuple(notes)
 
 
-def _names(found: Survey, constants: Sequence[Constant]) -> Iterator[str]:
-    """Name the tensors, each differently."""
+def _names(found: Survey, constants: Sequence[Constant]) -> tuple[list[str], Unique]:
+    """Name the tensors, each differently; gives the names with what makes more of them."""
     own = [constant.value[1] for constant in constants]
     better = [_better(found, constant) for constant in constants]
     wished = _counts(name or plain for name, plain in zip(better, own, strict=True))
     chosen = [name if name and wished[name] == 1 else plain for name, plain in zip(better, own, strict=True)]
-    counts, used = _counts(chosen), set(chosen)
-    repeats: dict[str, int] = {}
-    for constant, name in zip(constants, chosen, strict=True):
-        full = name
-        if counts[name] > 1:
-            full = constant.path + name
-            while full in used:
-                repeats[constant.path + name] = number = repeats.get(constant.path + name, 1) + 1
-                full = f"{constant.path}{name}#{number}"
-        used.add(full)
-        yield full
+    counts, unique = _counts(chosen), Unique(chosen)
+    named = zip(constants, chosen, strict=True)
+    return [name if counts[name] == 1 else unique(constant.path + name) for constant, name in named], unique
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:
@@ -136,15 +128,6 @@ def _tensors(files: Files, found: Survey, constant: Constant, name: str, scheme:
         plain, flat = not any(_turned(end) for end in ends), _stays_a_vector(tensor.shape, ends)
         return [dequantised(files, name, tensor, scheme, flat, lambda shape: hint_of(ends, shape) if plain else None)]
     return [tensor_of(files, name + suffix, tensor, view, hint) for suffix, view, hint in _views(tensor.shape, ends)]
-
-
-def _renamed(tensor: Tensor, taken: set[str]) -> Tensor:
-    """Name a part of a constant differently from all others."""
-    name = tensor.name
-    while name in taken:
-        name += "#"
-    taken.add(name)
-    return replace(tensor, name=name)
 
 
 def _type(tensor: Proto | Sparse) -> str:

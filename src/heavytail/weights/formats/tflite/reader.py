@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from heavytail.weights.bits import unpack
 from heavytail.weights.faults import quoted, reading
+from heavytail.weights.formats.naming import Unique
 from heavytail.weights.formats.tflite.flatbuffer import Table, root
 from heavytail.weights.formats.tflite.graph import Use, operator_codes, uses
 from heavytail.weights.formats.tflite.sparse import sparse
@@ -101,8 +102,8 @@ def read_tflite(file: File) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
         model = root(stream, file.size)
         codes = operator_codes(model)
         buffers = model.tables(4)
-        tensors: dict[str, Tensor] = {}
-        variables = 0
+        tensors: list[Tensor] = []
+        unique, variables = Unique(), 0
         for graph in model.tables(2):
             tables = graph.tables(0)
             shapes = [tuple(table.numbers(0, "int32").tolist()) for table in tables]
@@ -114,9 +115,10 @@ def read_tflite(file: File) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
                 if table.number(5, "B"):
                     variables += 1
                     continue
-                name = _unique(table.text(3), i, tensors)
-                tensors[name] = _tensor(_Constant(name, table, shape, place, known.get(i)))
-    return tuple(tensors.values()), ((f"left out: {variables} variables, which the model sets",) if variables else ())
+                name = unique(table.text(3) or f"#{i}")
+                tensors.append(_tensor(_Constant(name, table, shape, place, known.get(i))))
+    left_out = (f"left out: {variables} variables, which the model sets",) if variables else ()
+    return tuple(tensors), (*left_out, *unique.notes)
 
 
 def _place(file: File, buffer: Table) -> Plain:
@@ -133,14 +135,6 @@ def _place(file: File, buffer: Table) -> Plain:
     if start + size > buffer.data.size:
         raise ValueError(f"a buffer ends at byte {start + size} of {buffer.data.size}")
     return Plain(file, start, size)
-
-
-def _unique(name: str, index: int, taken: dict[str, Tensor]) -> str:
-    """Make a name unique by the tensor's index in its graph."""
-    name = name or f"#{index}"
-    while name in taken:
-        name = f"{name}#{index}"
-    return name
 
 
 def _tensor(constant: _Constant) -> Tensor:

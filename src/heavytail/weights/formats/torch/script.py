@@ -1,10 +1,9 @@
-"""TorchScript archives: the attributes of modules as a tree of names, without the code that stands beside them."""
+"""TorchScript archives: the attributes of modules as a tree of names, and what the code beside them says of each."""
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from heavytail.errors import SourceError
 from heavytail.weights.faults import quoted, reading
 from heavytail.weights.formats.archive import content
+from heavytail.weights.formats.torch.calls import Code, Instance
 from heavytail.weights.formats.torch.described import is_described, located
 from heavytail.weights.formats.torch.objects import find_global, storage_of
 from heavytail.weights.formats.torch.pickles import Opaque, Symbol
@@ -48,24 +48,13 @@ _RELATIVES = {
 }
 
 
-@dataclass(slots=True, eq=False)
-class _Object:
-    """An object of a class that the archive defines: what it was given as its state, and nothing else."""
-
-    name: str
-    state: object = None
-
-    def accept_state(self, state: object) -> None:
-        self.state = state
-
-
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A description of a tensor, with the class of the module that holds it."""
+    """A description of a tensor, with the object that holds it; None for a constant of the code."""
 
     ref: Any
     attribute: str
-    owner: str
+    owner: Instance | None
 
 
 def read_torchscript(file: File, regions: Mapping[str, Region]) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
@@ -90,22 +79,54 @@ def read_torchscript(file: File, regions: Mapping[str, Region]) -> tuple[tuple[T
         if member in inner:
             raise SourceError(file, refusal)
     archive = open_archive(file, regions)
-    leaves = list(_leaves(archive, "data", ""))
-    if "constants.pkl" in archive.regions:
-        leaves += _leaves(archive, "constants", "constants.c")
+    root = _unpickled(archive, "data")
+    constants = _unpickled(archive, "constants") if "constants.pkl" in archive.regions else ()
+    leaves = [*_leaves(archive, root, "data", ""), *_leaves(archive, constants, "constants", "constants.c")]
     found = numbered(leaves)
     tensors = located(file, ((name, leaf.ref) for name, leaf in found.items), partial(_region, archive), archive.swap)
-    facts: dict[str, Mapping[str, Any]] = {}
-    hints = (_hint(archive, leaf, facts) for _, leaf in found.items)
-    return tuple(
-        replace(t, hint=h) if h and not t.problem else t for t, h in zip(tensors, hints, strict=True)
-    ), found.notes
+    code = Code(partial(_text, archive), [constant for _, constant in children(constants)])
+    code.follow(_instances(root))
+    hints = [_hint(leaf, code) for _, leaf in found.items]
+    told = tuple(replace(t, hint=h) if h and not t.problem else t for t, h in zip(tensors, hints, strict=True))
+    return told, (*found.notes, *_silences(code, [leaf for _, leaf in found.items]))
 
 
-def _leaves(archive: Archive, folder: str, prefix: str) -> Iterator[tuple[str, _Leaf]]:
-    root = archive.unpickle(f"{folder}.pkl", _find, partial(_storage, folder))
-    with reading(archive.file, "its tree of attributes"):
-        yield from _Walk(archive.regions[f"{folder}.pkl"].size).below(root, prefix, "", 0)
+def _unpickled(archive: Archive, folder: str) -> object:
+    return archive.unpickle(f"{folder}.pkl", _find, partial(_storage, folder))
+
+
+def _leaves(archive: Archive, root: object, folder: str, prefix: str) -> Iterator[tuple[str, _Leaf]]:
+    if f"{folder}.pkl" in archive.regions:
+        with reading(archive.file, "its tree of attributes"):
+            yield from _Walk(archive.regions[f"{folder}.pkl"].size).below(root, prefix, None, 0)
+
+
+def _text(archive: Archive, module: str) -> str | None:
+    """Give the text of a module of code, None if there is none that can be read: weights can be read without it."""
+    member = f"code/{module.replace('.', '/')}.py"
+    if module.startswith("__torch__.torch.classes."):  # of the library itself
+        return ""
+    if member not in archive.regions:
+        return None
+    try:
+        with reading(archive.file, "its code"):
+            return content(archive.file, archive.regions, member, _MOST_CODE).decode("utf-8", "replace")
+    except SourceError:
+        return None
+
+
+def _instances(root: object) -> Iterator[Instance]:
+    """Give the objects of the archive, each once, a module before its parts."""
+    seen: set[int] = set()
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, Instance):
+            yield node
+        stack += reversed([child for _, child in _attributes(node)])
 
 
 def _storage(folder: str, identity: object) -> StorageRef:
@@ -131,7 +152,7 @@ def _find(name: str) -> object:
 def _made(name: str, *arguments: object) -> object:
     """Make an object, whose state follows, or a member of an enumeration, which is made of its value."""
     if not arguments:
-        return _Object(name)
+        return Instance(name)
     if len(arguments) > 1 or not isinstance(arguments[0], str | int | float):
         raise ValueError(f"the pickle calls {quoted(name)}, which is code; it only makes objects and sets attributes")
     return Opaque(name)
@@ -170,7 +191,7 @@ class _Walk:
         # Shared objects can multiply, where a few bytes make millions of names.
         self.left = _LEAST_BUDGET + 16 * size
 
-    def below(self, node: object, path: str, owner: str, depth: int) -> Iterator[tuple[str, _Leaf]]:
+    def below(self, node: object, path: str, owner: Instance | None, depth: int) -> Iterator[tuple[str, _Leaf]]:
         """Name the tensors at and below an object.
 
         Raises:
@@ -184,7 +205,7 @@ class _Walk:
         if is_described(node):
             yield path or "tensor", _Leaf(node, path.rpartition(".")[2], owner)
             return
-        owner = node.name if isinstance(node, _Object) else ""
+        owner = node if isinstance(node, Instance) else None
         for key, child in _attributes(node):
             # The constants are a tuple that stands for names: c0, c1, ...
             name = f"{path}{key}" if not depth else f"{path}.{key}"
@@ -192,9 +213,9 @@ class _Walk:
 
 
 def _attributes(node: object) -> Iterator[tuple[str, Any]]:
-    if not isinstance(node, _Object):
+    if not isinstance(node, Instance):
         yield from children(node)
-    elif is_described(node.state) or isinstance(node.state, _Object):  # what __getstate__ gave
+    elif is_described(node.state) or isinstance(node.state, Instance):  # what __getstate__ gave
         yield "state", node.state
     else:
         yield from children(node.state)
@@ -212,43 +233,74 @@ _KINDS = {
 }
 
 
-def _hint(archive: Archive, leaf: _Leaf, facts: dict[str, Mapping[str, Any]]) -> Hint | None:
-    """Say what a module's class tells about one of its tensors."""
-    match = _TORCH_CLASS.fullmatch(leaf.owner)
+def _hint(leaf: _Leaf, code: Code) -> Hint | None:
+    """Say what a module's class tells about one of its tensors, else what the code does with it."""
+    used = code.hints.get(id(leaf.ref))
+    convolution = _convolution_of(leaf)
+    if leaf.owner is None:
+        return used
+    if convolution is None:
+        return _class_hint(leaf, leaf.owner) or used
+    return (
+        _convolution(leaf.ref.shape, convolution, code.constants(leaf.owner))
+        or used
+        or _bare_class(leaf.ref.shape, convolution)
+    )
+
+
+def _class_hint(leaf: _Leaf, owner: Instance) -> Hint | None:
+    """Say what the name of one of torch's classes alone tells."""
+    match = _TORCH_CLASS.fullmatch(owner.name)
     if match is None:
         return None
     axes = len(leaf.ref.shape)
     if leaf.attribute.startswith(("weight_ih", "weight_hh", "weight_hr")):
         recurrent = _RECURRENT.fullmatch(match["name"])
         return Hint(recurrent["kind"].lower()) if recurrent and axes == 2 else None
-    if leaf.attribute != "weight":
-        return None
-    convolution = _CONVOLUTION.fullmatch(match["name"])
-    if convolution is None:
-        kind = _KINDS.get(match["name"])
-        return Hint(kind) if kind and axes == (3 if kind == "bilinear" else 2) else None
-    if leaf.owner not in facts:
-        facts[leaf.owner] = _constants(archive, leaf.owner)
-    groups, stride = facts[leaf.owner].get("groups"), facts[leaf.owner].get("stride")
-    # A traced convolution states neither.
-    if type(groups) is not int or groups < 1 or not isinstance(stride, tuple):
-        return None
-    if axes != int(convolution["axes"]) + 2 or len(stride) != axes - 2 or leaf.ref.shape[0] % groups:
-        return None
-    return Hint(f"conv{axes - 2}d", groups, convolution["transposed"] is not None, stride)
+    kind = _KINDS.get(match["name"]) if leaf.attribute == "weight" else None
+    return Hint(kind) if kind and axes == (3 if kind == "bilinear" else 2) else None
 
 
-def _constants(archive: Archive, owner: str) -> Mapping[str, Any]:
-    """Read the literals that the text of a class declares as its constants: 'groups : Final[int] = 2'."""
-    module, _, name = owner.rpartition(".")
-    member = f"code/{module.replace('.', '/')}.py"
-    if member not in archive.regions:
-        return {}
-    with reading(archive.file, f"the constants of {quoted(owner)}"):
-        text = content(archive.file, archive.regions, member, _MOST_CODE).decode("utf-8", "replace")
-    body = re.search(rf"^class {name}\(.*\n((?: .*\n|\n)*)", text, re.MULTILINE)
-    if body is None:
-        return {}
-    stated = re.findall(r"^  (groups|stride) : Final\[.*?\] = ([\d(), ]{1,64})$", body[1], re.MULTILINE)
-    with reading(archive.file, f"the constants of {quoted(owner)}"):
-        return {key: ast.literal_eval(value) for key, value in stated}
+def _convolution_of(leaf: _Leaf) -> re.Match[str] | None:
+    """Match the class of the convolution whose kernel this is."""
+    match = _TORCH_CLASS.fullmatch(leaf.owner.name) if leaf.owner and leaf.attribute == "weight" else None
+    convolution = _CONVOLUTION.fullmatch(match["name"]) if match else None
+    return convolution if convolution and len(leaf.ref.shape) == int(convolution["axes"]) + 2 else None
+
+
+def _convolution(shape: tuple[int, ...], match: re.Match[str], constants: Mapping[str, object]) -> Hint | None:
+    """Say what a class with its constants tells; a traced one has none."""
+    groups, stride = constants.get("groups"), constants.get("stride")
+    if type(groups) is not int or groups < 1 or shape[0] % groups:
+        return None
+    if not isinstance(stride, tuple) or len(stride) != len(shape) - 2:
+        return None
+    return Hint(f"conv{match['axes']}d", groups, match["transposed"] is not None, stride)
+
+
+def _bare_class(shape: tuple[int, ...], match: re.Match[str]) -> Hint | None:
+    """Say what the class without its groups tells: a transposed kernel. The rest can be guessed from the shape."""
+    known = match["transposed"] is not None and shape[1] > 1
+    return Hint(f"conv{match['axes']}d", transposed=True) if known else None
+
+
+def _silences(code: Code, leaves: Iterable[_Leaf]) -> Iterator[str]:
+    """Say what the code leaves open."""
+    silent = sum(_silent(leaf, code) for leaf in leaves)
+    if silent:
+        yield f"{silent} convolutions have no stated groups, which are guessed from shapes"
+    if code.absent:
+        yield (
+            f"{code.absent} tensors are not in the archive: torch.jit.optimize_for_inference turned them into "
+            "oneDNN's own form, which torch does not save"
+        )
+
+
+def _silent(leaf: _Leaf, code: Code) -> bool:
+    """Say whether a tensor is, or may be, the kernel of a convolution whose groups are not known."""
+    if id(leaf.ref) in code.hints or len(leaf.ref.shape) not in (3, 4, 5):
+        return False
+    if id(leaf.ref) in code.vague or leaf.owner is None:
+        return id(leaf.ref) in code.vague or bool(code.unread)
+    match = _convolution_of(leaf)
+    return match is not None and _convolution(leaf.ref.shape, match, code.constants(leaf.owner)) is None
