@@ -47,7 +47,14 @@ def join_norms(tensors: Iterable[Tensor]) -> tuple[tuple[Tensor, ...], tuple[str
             if blocks and weight not in named:
                 files = tuple(dict.fromkeys(file for part in (tensor, *others) for file in part.files))
                 joined[name] = Tensor(
-                    weight, tensor.shape, tensor.dtype, blocks, tensor.origin, files=files, whole=tensor.whole
+                    weight,
+                    tensor.shape,
+                    tensor.dtype,
+                    blocks,
+                    tensor.origin,
+                    hint=tensor.hint,
+                    files=files,
+                    whole=tensor.whole,
                 )
                 parts.update(other.name for other in others)
     if not joined:

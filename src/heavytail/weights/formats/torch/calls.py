@@ -1,8 +1,9 @@
 """What the code of a TorchScript archive says of its tensors: read as text, followed call by call, never run.
 
 TorchScript is printed as a subset of Python, one statement a line, in which a name has one value, but for those that an
-if or a loop gives (PyTorch's serialization format, torch/csrc/jit/docs/serialization.md). A method is followed with the archive's own
-object as `self` and with arguments that nobody knows: all that can be seen is where a weight goes, which is enough.
+if or a loop gives (PyTorch's serialization format, torch/csrc/jit/docs/serialization.md). A method is followed with the
+archive's own object as `self` and with arguments that nobody knows: all that can be seen is where a weight goes, which
+is enough.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from heavytail.weights.formats.torch.refs import TensorRef
@@ -50,9 +52,10 @@ _TABLES = {
 _RECURRENT = {"lstm": "ifgo", "gru": "rzn", "rnn_tanh": "", "rnn_relu": ""}
 _LAYERS = {f"torch.{name}": (name.partition("_")[0], gates) for name, gates in _RECURRENT.items()}
 _CELLS = {f"torch.{name}_cell": (name.partition("_")[0], gates) for name, gates in _RECURRENT.items()}
-# What gives a tensor with the numbers of its first argument.
-_SAME = frozenset(f"torch.{name}" for name in ("to", "detach", "contiguous", "clone", "alias", "type_as"))
+# What gives a tensor with the axes of its first argument.
+_SAME = frozenset(f"torch.{n}" for n in ("to", "detach", "contiguous", "clone", "alias", "type_as", "_weight_norm"))
 _CASTS = frozenset(["annotate", "unchecked_cast"])
+_LIBRARY = "__torch__.torch.classes."  # classes without code in the archive
 _PACKED_AWAY = "ops.prim.ConstantMKLDNNTensor"
 
 
@@ -159,7 +162,10 @@ class Code:
 
     def _class(self, instance: Instance) -> _Class:
         module, _, name = instance.name.rpartition(".")
-        return self._module(module).classes.get(name) or _Class()
+        found = self._module(module).classes.get(name)
+        if found is None and not module.startswith(_LIBRARY):
+            self.unread.add(module)
+        return found or _Class()
 
     def _module(self, name: str) -> _Module:
         if name not in self._modules:
@@ -167,7 +173,7 @@ class Code:
             if text is not None:
                 self._room -= len(text)
             readable = text is not None and self._room >= 0
-            if not readable:
+            if not readable and not name.startswith(_LIBRARY):
                 self.unread.add(name)
             self._modules[name] = _divided(name, text) if text is not None and readable else _Module()
         return self._modules[name]
@@ -255,8 +261,10 @@ class Code:
         return _UNKNOWN
 
     def _entered(self, function: _Function | None, given: list[object], named: Mapping[str, object], depth: int) -> Any:
-        """Follow a call that hands on a weight; others say nothing that their own turn does not."""
-        handed = any(isinstance(v, TensorRef) for value in (*given, *named.values()) for v in _flat(value))
+        """Follow a call that hands on a weight or may fetch one; others say nothing that their own turn does not."""
+        handed = len(given) < 2 or any(
+            isinstance(v, TensorRef) for value in (*given, *named.values()) for v in _flat(value)
+        )
         if function is None or not handed or depth >= _DEEPEST_CALL:
             return _UNKNOWN
         return self._call(function, given, named, depth + 1)
@@ -280,16 +288,17 @@ class Code:
 
     def _convolution(self, name: str, arguments: Mapping[str, Any]) -> None:
         ref = arguments.get("weight")
-        if not isinstance(ref, TensorRef):
+        stated = re.search(r"(\d)d$", name)
+        if not isinstance(ref, TensorRef) or len(ref.shape) - 2 not in ((int(stated[1]),) if stated else (1, 2, 3)):
             return
         axes = len(ref.shape) - 2
         groups, stride = arguments.get("groups", 1), arguments.get("stride", 1)
         transposed = arguments.get("transposed", "transpose" in name)
-        known = type(groups) is int and groups > 0 and type(transposed) is bool
-        if not known or axes not in (1, 2, 3) or ref.shape[0] % groups:
+        known = type(groups) is int and 0 < groups <= ref.shape[0] and type(transposed) is bool
+        if not known or ref.shape[0] % groups:
             self.vague.add(id(ref))
             return
-        strides = tuple(stride) if isinstance(stride, list | tuple) else (stride,)
+        strides = tuple(stride) if isinstance(stride, list) else (stride,)
         strides *= axes if len(strides) == 1 else 1
         if len(strides) != axes or any(type(step) is not int for step in strides):
             strides = ()
@@ -316,10 +325,9 @@ _SETS = re.compile(r"([\w, ()]{1,4096}) = |for (\w+) in |with .* as (\w+):")
 def _divided(home: str, text: str) -> _Module:
     """Divide the text of a module into its classes and functions."""
     module, owner = _Module(), _Class()
-    starts = [*_BLOCK.finditer(text)]
-    ends = [*(match.start() for match in starts[1:]), len(text)]
-    for match, end in zip(starts, ends, strict=True):
-        block = text[match.end() - 1 : end]
+    starts = list(_BLOCK.finditer(text))
+    for match, following in zip_longest(starts, starts[1:]):
+        block = text[match.end() - 1 : following.start() if following else None]
         if match["what"] == "class":
             owner = module.classes[match["name"]] = _Class(constants=_literals(block))
         elif match["indent"]:

@@ -62,14 +62,15 @@ def read_torchscript(file: File, regions: Mapping[str, Region]) -> tuple[tuple[T
 
     Names are paths of attributes, as the state dict of the loaded module has them; tensors that are neither parameters
     nor buffers have theirs too. Constants of the code, which torch.jit.freeze makes of weights, are 'constants.c0' and
-    so on, as the code calls them. The inputs of a trace are no weights and are left out.
+    so on, as the code calls them. The inputs of a trace are no weights and are left out. What a tensor is used for is
+    taken from its module's class and constants, else from the calls in the code, which is read and never run.
 
     Args:
         file: the file.
         regions: its members.
 
     Returns:
-        The tensors, and notes on what was renamed.
+        The tensors, and notes on what was renamed and on what the code leaves open.
 
     Raises:
         SourceError: the archive is damaged, is of another kind, or names what no archive of weights needs.
@@ -104,14 +105,14 @@ def _leaves(archive: Archive, root: object, folder: str, prefix: str) -> Iterato
 def _text(archive: Archive, module: str) -> str | None:
     """Give the text of a module of code, None if there is none that can be read: weights can be read without it."""
     member = f"code/{module.replace('.', '/')}.py"
-    if module.startswith("__torch__.torch.classes."):  # of the library itself
-        return ""
     if member not in archive.regions:
         return None
     try:
         with reading(archive.file, "its code"):
             return content(archive.file, archive.regions, member, _MOST_CODE).decode("utf-8", "replace")
-    except SourceError:
+    except SourceError as error:
+        if isinstance(error.__cause__, OSError):  # the place failed, not the text
+            raise
         return None
 
 
