@@ -90,8 +90,8 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
         One plan a tensor, in the same order.
 
     How a checkpoint's shapes are read:
-        * 1-D tensors, scalars and tensors of more axes with one longer than 1 are vectors: skipped. So are biases, masks,
-          rotary tables and running statistics, by their names. Quantised weights that cannot be
+        * 1-D tensors, scalars, and tensors of three axes or more of which one is longer than 1, are vectors: skipped.
+          So are biases, masks, rotary tables and running statistics, by their names. Quantised weights that cannot be
           dequantised are unsupported, their scales skipped.
         * 3-D (out, in, k) is a 1-D convolution. If the last two axes both exceed 32 and the first is shorter than
           either, it is a stack of matrices (experts); leading axes of length 1 are dropped.
