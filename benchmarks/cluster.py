@@ -3,7 +3,7 @@
     python benchmarks/cluster.py             three pairs, some five minutes on an idle machine
     python benchmarks/cluster.py -n 1        one pair
 
-A model of 120 matrices is analysed by `heavytail analyze --scheduler`, whole processes, with one worker of one thread
+A model of 200 matrices is analysed by `heavytail analyze --scheduler`, whole processes, with one worker of one thread
 and with two of them in turn; a ratio is taken pair by pair, so that both of a pair saw the same machine. What a process
 takes for a model of one small matrix - imports, and finding the cluster - is given beside, and the ratio without it.
 Every table is compared byte for byte with that of `--jobs 1`. Then a worker is killed when a third of the work is done.
@@ -45,7 +45,7 @@ with Client(sys.argv[1], set_as_default=False) as client:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=3, help="pairs (default 3)")
-    parser.add_argument("--matrices", type=int, default=120)
+    parser.add_argument("--matrices", type=int, default=200)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
