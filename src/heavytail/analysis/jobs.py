@@ -26,7 +26,18 @@ from heavytail.threads import blas_threads
 from heavytail.weights.layout import Part, Plan
 from heavytail.weights.tensor import Array, Tensor
 
-__all__ = ["Done", "Found", "Job", "OutdatedWorkerError", "UnreachableFileError", "failed", "run"]
+__all__ = [
+    "Done",
+    "Found",
+    "Job",
+    "OutdatedWorkerError",
+    "UnreachableFileError",
+    "failed",
+    "keep",
+    "recall",
+    "run",
+    "run_elsewhere",
+]
 
 
 Found = Measured | CertifiedSpectrum

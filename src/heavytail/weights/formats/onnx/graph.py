@@ -14,7 +14,6 @@ from heavytail.weights.formats.onnx.protobuf import Field, Wire
 __all__ = ["Graph", "Model", "Node", "Proto", "Span", "Sparse", "parse"]
 
 _DEEPEST = 50  # graphs within graphs; exporters nest If and Loop a handful of times
-_DEFAULT = 1  # the field's value where the file says nothing
 _TYPED = {4, 5, 7, 10, 11}  # float_data, int32_data, int64_data, double_data, uint64_data
 _INTEGERS = {  # the attributes that tell how a tensor is used
     "axis", "bits", "block_size", "gather_axis", "group", "K", "N", "perm", "quantize_axis", "strides",
