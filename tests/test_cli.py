@@ -18,7 +18,7 @@ from rich.console import Console
 import heavytail
 from heavytail.cli import main
 from heavytail.rmt.ensembles.phases import PHASES
-from heavytail.terminal import print_report
+from heavytail.terminal.analysis import print_report
 
 COMMAND = [sys.executable, "-c", "import sys; from heavytail.cli import main; sys.exit(main())"]
 

@@ -15,13 +15,13 @@ from concurrent.futures import (
     CancelledError,
     Executor,
     Future,
-    ThreadPoolExecutor,
     wait,
 )
 from dataclasses import replace
 from math import inf
 from pickle import PicklingError
 
+from heavytail.analysis.admission import admitted
 from heavytail.analysis.cache import Cache
 from heavytail.analysis.jobs import Done, Job, OutdatedWorkerError, failed, keep, recall, run, run_elsewhere
 from heavytail.errors import RequestError
@@ -136,37 +136,10 @@ def _run_here(
         return max(jobs[i].cost.memory for i in task)
 
     with blas_threads(1):
-        together = _admitted(work, tasks, threads, needs, memory) if threads > 1 else map(work, tasks)
+        together = admitted(work, tasks, threads, needs, memory) if threads > 1 else map(work, tasks)
         for results in together:
             for i, done in results:
                 finished(i, done)
-
-
-def _admitted(
-    work: Callable[[Task], list[tuple[int, Done]]],
-    tasks: Sequence[Task],
-    threads: int,
-    needs: Callable[[Task], int],
-    memory: float,
-) -> Iterator[list[tuple[int, Done]]]:
-    """Run tasks in threads, as many at once as there is memory for; a failure, or an end of interest, ends the rest."""
-    waiting = list(tasks)
-    running: dict[Future[list[tuple[int, Done]]], int] = {}
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            while waiting or running:
-                while len(running) < threads:
-                    left = memory - sum(running.values())
-                    task = next((t for t in waiting if needs(t) <= left or not running), None)
-                    if task is None:
-                        break
-                    waiting.remove(task)
-                    running[pool.submit(work, task)] = needs(task)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    del running[future]
-                    yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _run_there(

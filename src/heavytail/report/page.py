@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from math import isfinite, nan
 from statistics import median
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from heavytail.diagnosis.noise import LEVEL
 from heavytail.diagnosis.row import DEFINITIONS, Row
 from heavytail.report.attention import attention
+from heavytail.report.html import asset, embedded, environment, human, plain_items, plain_text, plural, policy
 from heavytail.report.payload import clean, payload, printable
 from heavytail.report.phase_payload import MEANINGS
 
@@ -39,7 +33,6 @@ _FIGURES = {
     "stable_rank": "mean stable rank",
     "entropy": "mean entropy",
 }
-_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +64,19 @@ def render(report: ModelReport) -> str:
     phases = {printable(name): phase for name, phase in report.phases.items()}
     noise = {printable(name): found for name, found in report.noise.items()}
     findings = attention(rows, tails, phases, noise)
-    style, script = _asset("page.css"), "\n".join(_asset(name) for name in _SCRIPTS)
+    style, script = asset("page.css"), "\n".join(asset(name) for name in _SCRIPTS)
     page = (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
-            policy=_policy(style, script),
+            policy=policy(style, script),
             style=Markup(style),
             script=Markup(script),
-            data=_json(payload(report, rows, findings)),
+            data=embedded(payload(report, rows, findings)),
             title=_title(report.source),
             facts=_facts(report, rows),
-            source=_plain_items(report.source, leave_out=("notes",)),
-            settings=_plain_items(report.settings),
+            source=plain_items(report.source, leave_out=("notes",)),
+            settings=plain_items(report.settings),
             notes=_notes(report.source.get("notes")),
             left_out=_left_out(rows),
             findings=findings,
@@ -99,36 +92,6 @@ def render(report: ModelReport) -> str:
     return printable(page)
 
 
-def _asset(name: str) -> str:
-    return resources.files("heavytail.report").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["link"] = lambda name: "#layer=" + quote(name, safe="!~*'()")
-    return environment
-
-
-def _policy(style: str, script: str) -> str:
-    return (
-        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _json(data: Any) -> Markup:
-    """Write JSON that cannot end the script element it stands in."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
 def _title(source: Mapping[str, Any]) -> str:
     """Give the last part of the source's name; the whole of it stands under "Source and settings"."""
     return printable(source.get("name") or "model").rstrip("/").rsplit("/", 1)[-1]
@@ -141,41 +104,17 @@ def _facts(report: ModelReport, rows: Sequence[Row]) -> list[str]:
     entries = report.summary.get("parameters", counted)
     what = "matrix entries" if report.settings.get("conv") == "operator" else "parameters"
     facts = [printable(report.source["format"])] if report.source.get("format") else []
-    facts += [f"{_human(entries)} {what} analysed", _plural(len(analysed), "layer")]
+    facts += [f"{human(entries)} {what} analysed", plural(len(analysed), "layer")]
     if pooled > len(analysed):
-        facts.append(_plural(int(pooled), "matrix", "matrices"))
-    facts.append(_plural(sum(row.num_evals for row in analysed if isfinite(row.num_evals)), "eigenvalue"))
+        facts.append(plural(int(pooled), "matrix", "matrices"))
+    facts.append(plural(sum(row.num_evals for row in analysed if isfinite(row.num_evals)), "eigenvalue"))
     return facts
-
-
-def _human(count: float) -> str:
-    for unit, letter in _UNITS:
-        if count >= unit:
-            return f"{count / unit:.3g} {letter}"
-    return f"{count:.0f}"
-
-
-def _plural(count: float, one: str, many: str = "") -> str:
-    number = f"{count:,.0f}".replace(",", "\u202f")
-    return f"{number} {one if count == 1 else many or one + 's'}"
-
-
-def _plain_items(values: Mapping[str, Any], leave_out: Iterable[str] = ()) -> list[tuple[str, str]]:
-    return [(printable(key), _text(value)) for key, value in values.items() if key not in set(leave_out)]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_text(item) for item in value) or "none"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) or "none"
-    return "none" if value is None or value == "" else printable(value)
 
 
 def _notes(notes: Any) -> list[str]:
     if not notes:
         return []
-    return [printable(notes)] if isinstance(notes, str) else [_text(note) for note in notes]
+    return [printable(notes)] if isinstance(notes, str) else [plain_text(note) for note in notes]
 
 
 def _left_out(rows: Iterable[Row]) -> list[tuple[str, int]]:
@@ -202,7 +141,7 @@ def _tails(report: ModelReport, rows: Iterable[Row]) -> list[tuple[str, str]]:
     laws, undecided = int(report.summary["power_laws"]), int(report.summary["undecided"])
     rejected = sum(tail.evidence.verdict.rejected for tail in report.tails.values() if tail.evidence is not None)
     return [
-        (str(laws), f"of {_plural(len(judged), 'tail')} {'is a power law' if laws == 1 else 'are power laws'}"),
+        (str(laws), f"of {plural(len(judged), 'tail')} {'is a power law' if laws == 1 else 'are power laws'}"),
         (str(len(judged) - laws - undecided), "of another law"),
         (str(undecided), "undecided"),
         (str(rejected), "where the power law is rejected"),

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite, nan
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,11 +19,9 @@ from heavytail.errors import visible
 from heavytail.report.model_report import STATUSES, ModelReport
 from heavytail.tails.alternatives import UNDECIDED
 from heavytail.tails.laws import LAWS
+from heavytail.terminal.texts import escaped, human_bytes, human_time, shortened, width_of
 
-if TYPE_CHECKING:
-    from heavytail.reproduce import Claim, Outcome
-
-__all__ = ["human_bytes", "human_time", "print_claims", "print_estimate", "print_outcome", "print_report"]
+__all__ = ["print_estimate", "print_report"]
 
 _TITLES = {  # of the columns, in the order in which they are shown
     "kind": "kind",
@@ -73,7 +70,7 @@ def print_report(report: ModelReport, console: Console) -> None:
     rows = [row for row in report.rows if row.status != "skipped"]
     brief = console.width < _WIDE
     columns = _table(rows, report, console, brief=brief)
-    below = [f"{_text(row.name)}: {_text(row.reason)}" for row in rows if brief and row.status != "ok"]
+    below = [f"{escaped(row.name)}: {escaped(row.reason)}" for row in rows if brief and row.status != "ok"]
     if "rand_distance" in columns:
         below.append("distance: from the spectra of shuffled copies, 0 to 1 (of one copy from another)")
     if below:
@@ -107,8 +104,8 @@ def _table(rows: Sequence[Row], report: ModelReport, console: Console, *, brief:
         for column, title in _TITLES.items()
         if (column not in _ASKED or report.settings.get(_ASKED[column])) and (column not in _PHASE or phased)
     }
-    need = {column: _GAP + _width(texts) for column, texts in cells.items()}
-    name, remark = _width(["layer", *names]), _width(["remark", *remarks])
+    need = {column: _GAP + width_of(texts) for column, texts in cells.items()}
+    name, remark = width_of(["layer", *names]), width_of(["remark", *remarks])
     remark = remark if brief else min(remark, _REMARK)
     room = console.width - _GAP - remark - sum(need.get(column, 0) for column in _ALWAYS)
     columns = set(_ALWAYS)
@@ -128,18 +125,9 @@ def _table(rows: Sequence[Row], report: ModelReport, console: Console, *, brief:
     for i, row in enumerate(rows):
         lines = wrap(remarks[i], max(1, remark + room - name), max_lines=2, placeholder=" …")
         texts = [escape(cells[column][i + 1]) for column in shown]
-        table.add_row(escape(_end(names[i], name)), *texts, f"[{_style(row)}]" + escape("\n".join(lines)))
+        table.add_row(escape(shortened(names[i], name)), *texts, f"[{_style(row)}]" + escape("\n".join(lines)))
     console.print(table)
     return shown
-
-
-def _width(texts: Iterable[str]) -> int:
-    return max(map(cell_len, texts))
-
-
-def _end(name: str, width: int) -> str:
-    """Shorten a name to its end, which tells it from the others."""
-    return name if cell_len(name) <= width else "…" + name[len(name) - width + 1 :]
 
 
 def _mean(column: str, summary: Mapping[str, Any]) -> str:
@@ -180,7 +168,7 @@ def print_estimate(estimate: Estimate, rate: float, threads: int, console: Conso
     operations = sum(cost.operations for cost in estimate.costs)
     largest = max(estimate.costs, key=lambda cost: cost.memory, default=None)
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("source", f"{_text(estimate.source.name)} ({estimate.source.format})")
+    table.add_row("source", f"{escaped(estimate.source.name)} ({estimate.source.format})")
     table.add_row("rows", f"{len(parts)} from {sum(bool(plan.parts) for plan in estimate.plans)} tensors")
     table.add_row("matrices", f"{sum(part.count for part in parts):,}")
     table.add_row("to read", human_bytes(sum(cost.bytes for cost in estimate.costs)))
@@ -201,69 +189,6 @@ def print_estimate(estimate: Estimate, rate: float, threads: int, console: Conso
         if not plan.parts
     ]
     _print_left_out(rows, estimate.source.notes, console)
-
-
-def print_claims(claims: Iterable[Claim], console: Console) -> None:
-    """Print one line a claim: what it is, where it was made, how long its recomputation takes."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("claim", "what it is about", "source"):
-        table.add_column(title, overflow="fold")
-    table.add_column("checks", justify="right")
-    table.add_column("seconds", justify="right")
-    for claim in claims:
-        seconds = f"{claim.seconds:.1f}" + (" slow" if claim.slow else "")
-        table.add_row(claim.id, escape(claim.title), escape(claim.source), str(len(claim.checks)), seconds)
-    console.print(table)
-    console.print("\nheavytail reproduce ID ... recomputes some, heavytail reproduce all all but the slow ones")
-
-
-def print_outcome(outcome: Outcome, console: Console) -> None:
-    """Print a recomputed claim: each published number beside ours."""
-    claim = outcome.claim
-    console.print(f"\n[bold]{claim.id}[/]  {escape(claim.title)}: [bold]{outcome.verdict}[/]", highlight=False)
-    console.print(f"[dim]{escape(claim.source)}. {escape(claim.what)} Size: {escape(claim.size)}.[/]", highlight=False)
-    if claim.reason:
-        console.print(f"[dim]{escape(claim.reason)}[/]", highlight=False)
-    from heavytail.reproduce import HEADER
-    from heavytail.reproduce import table as rows_of
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in HEADER[1:]:
-        table.add_column(title, justify="left" if title in ("what", "verdict") else "right")
-    for row in rows_of([outcome]):
-        table.add_row(*(escape(cell) for cell in row[1:]))
-    console.print(table, highlight=False)
-
-
-def human_time(seconds: float) -> str:
-    """Write a duration for people.
-
-    Example:
-        >>> human_time(3.21), human_time(200), human_time(8000)
-        ('3.2 s', '3 min', '2.2 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.2g} h"
-
-
-def human_bytes(count: float) -> str:
-    """Write a number of bytes for people.
-
-    Example:
-        >>> human_bytes(134_217_728)
-        '134 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
-def _text(text: str) -> str:
-    """Give a text from a file as it can be printed: neither the terminal nor the markup obeys it."""
-    return escape(visible(text))
 
 
 def _cell(row: Row, column: str, noise: Noise | None, *, brief: bool) -> str:
@@ -312,4 +237,4 @@ def _print_left_out(rows: Iterable[Row], notes: Iterable[str], console: Console)
             listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
             console.print(f"{status}: {listed}", highlight=False)
     for note in notes:
-        console.print(f"note: {_text(note)}", highlight=False)
+        console.print(f"note: {escaped(note)}", highlight=False)
