@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_info
 
 import heavytail as ht
 from heavytail.analysis import estimate, jobs
+from heavytail.analysis.admission import admitted
 from heavytail.analysis.jobs import Job, OutdatedWorkerError, UnreachableFileError, run_elsewhere
-from heavytail.analysis.runner import _admitted
 from heavytail.errors import RequestError
 
 
@@ -339,7 +339,7 @@ def test_jobs_that_run_together_keep_within_the_memory(sizes, threads, memory):
         return [(i, sizes[i])]
 
     tasks = [[i] for i in range(len(sizes))]
-    results = [result for (result,) in _admitted(work, tasks, threads, lambda task: sizes[task[0]], memory)]
+    results = [result for (result,) in admitted(work, tasks, threads, lambda task: sizes[task[0]], memory)]
     assert sorted(results) == list(enumerate(sizes))
     # One that needs more than there is runs all the same, alone.
     assert all(total <= memory or count == 1 for total, count in most)
@@ -353,7 +353,7 @@ def test_jobs_run_together_where_there_is_memory_for_them():
         both.wait(20)
         return [(task[0], None)]
 
-    assert len(list(_admitted(work, [[0], [1], [2], [3]], 2, lambda _: 5, 10))) == 4
+    assert len(list(admitted(work, [[0], [1], [2], [3]], 2, lambda _: 5, 10))) == 4
 
 
 def test_a_failure_ends_the_rest():
@@ -366,6 +366,6 @@ def test_a_failure_ends_the_rest():
         return [(task[0], None)]
 
     with pytest.raises(ZeroDivisionError):
-        list(_admitted(work, [[i] for i in range(50)], 2, lambda _: 1, 10))
+        list(admitted(work, [[i] for i in range(50)], 2, lambda _: 1, 10))
     assert len(started) < 10
     assert threading.active_count() < 10
