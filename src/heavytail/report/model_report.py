@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from heavytail.diagnosis.tail import Tail
 from heavytail.diagnosis.vectors import Localisation
 from heavytail.diagnosis.weightwatcher import DETAILS, details
 from heavytail.errors import RequestError
+from heavytail.report.writing import json_text, plain, write_parquet
 from heavytail.rmt.ensembles.phases import PHASES
 from heavytail.spectra.certified import Bounds
 from heavytail.spectra.spectrum import Spectrum
@@ -153,7 +153,7 @@ class ModelReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Give the report as plain values, a missing number as None."""
-        plain: dict[str, Any] = _plain(
+        values: dict[str, Any] = plain(
             {
                 "schema_version": SCHEMA_VERSION,
                 "heavytail": self.version,
@@ -167,24 +167,16 @@ class ModelReport:
             }
         )
         if self.vectors:
-            plain["vectors"] = _plain({name: [asdict(one) for one in found] for name, found in self.vectors.items()})
+            values["vectors"] = plain({name: [asdict(one) for one in found] for name, found in self.vectors.items()})
         if self.bounds:
-            plain["bounds"] = _plain(
+            values["bounds"] = plain(
                 {name: {column: [b.lo, b.hi] for column, b in found.items()} for name, found in self.bounds.items()}
             )
-        return plain
+        return values
 
     def to_json(self, path: str | PathLike[str] | None = None) -> str:
         """Give the report as JSON text, one layer a line, and write it to `path` if one is given."""
-        parts = self.as_dict()
-        texts = [
-            f"{json.dumps(key)}: {_lines(value) if key in _BY_LAYER else _indented(value)}"
-            for key, value in parts.items()
-        ]
-        text = "{\n  " + ",\n  ".join(texts) + "\n}\n"
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
+        return json_text(self.as_dict(), _BY_LAYER, path)
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write the table as CSV; a missing value is empty."""
@@ -196,36 +188,10 @@ class ModelReport:
         Raises:
             RequestError: if pyarrow is not installed.
         """
-        try:
-            self.table.to_parquet(path, engine="pyarrow", index=False)
-        except ImportError as error:
-            raise RequestError("Parquet needs pyarrow: pip install 'heavytail[parquet]'") from error
+        write_parquet(self.table, path)
 
     def to_html(self, path: str | PathLike[str]) -> None:
         """Write the report as one self-contained HTML page."""
         from heavytail.report.page import render
 
         Path(path).write_text(render(self), encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """Give a value as JSON knows it: a number that is not finite is None."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
-
-
-def _indented(value: Any) -> str:
-    return json.dumps(value, indent=2, allow_nan=False).replace("\n", "\n  ")
-
-
-def _lines(value: Any) -> str:
-    """Write a list or a mapping with one item a line."""
-    if isinstance(value, Mapping):
-        items = [f"{json.dumps(key)}: {json.dumps(item, allow_nan=False)}" for key, item in value.items()]
-    else:
-        items = [json.dumps(item, allow_nan=False) for item in value]
-    opening, closing = "{}" if isinstance(value, Mapping) else "[]"
-    return f"{opening}\n    " + ",\n    ".join(items) + f"\n  {closing}" if items else opening + closing

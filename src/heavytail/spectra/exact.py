@@ -77,7 +77,13 @@ def unit_roundoff(dtype: str) -> float:
 
 @np.errstate(over="ignore", invalid="ignore")
 def spectrum_of_rows(
-    rows: Callable[[int], Iterable[Array]], N: int, M: int, dtype: str, svd: bool = True, device: str | None = None
+    rows: Callable[[int], Iterable[Array]],
+    N: int,
+    M: int,
+    dtype: str,
+    svd: bool = True,
+    device: str | None = None,
+    norm: float = 0.0,
 ) -> Spectrum:
     """Compute the spectrum of one N x M matrix that is read in blocks of rows and never held as a whole.
 
@@ -90,6 +96,8 @@ def spectrum_of_rows(
         svd: whether singular values are computed where rounding leaves the rank open; if not, eigenvalues within their
             error of the floor are not counted, and the method says so.
         device: torch's name of where to compute; None for here.
+        norm: Frobenius norm that the rounding of the entries is relative to, where it exceeds that of the matrix
+            itself, as where that is a difference.
 
     Raises:
         MatrixError: if an entry is not finite, or its square overflows or vanishes.
@@ -105,7 +113,7 @@ def spectrum_of_rows(
     if not _LEAST < trace < inf and (problem := unusable(rows(step))):
         raise MatrixError(problem)
     matrices = (lambda _: _triangle(rows(max(M, step)))[None]) if svd else None
-    return _judge(evals[None], N, min(step, N), dtype, matrices)
+    return _judge(evals[None], N, min(step, N), dtype, matrices, norm)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -136,9 +144,9 @@ def spectrum_of_stack(
         if k == 1 and (M >= LARGE or N > 4 * BLOCK):
             matrix = stack[0]
             rows = lambda r: (matrix[i : i + r] for i in range(0, N, r))  # noqa: E731
-            return spectrum_of_rows(rows, N, M, dtype, svd, device)
+            return spectrum_of_rows(rows, N, M, dtype, svd, device, norm)
         if M >= LARGE:
-            return pool([spectrum_of_stack(matrix[None], dtype, svd=svd, device=device) for matrix in stack])
+            return pool([spectrum_of_stack(matrix[None], dtype, norm, svd, device) for matrix in stack])
         stack = np.ascontiguousarray(stack, dtype=np.float64)  # products of strided matrices take several times as long
     G = stack.conj().swapaxes(1, 2) @ stack if stack.dtype == np.complex128 else stack.swapaxes(1, 2) @ stack
     trace = G.trace(axis1=1, axis2=2).real
