@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import pickle
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from heavytail.analysis.cache import Cache, digest_of
-from heavytail.analysis.cost import Cost, is_single
+from heavytail.analysis.cache import Cache
+from heavytail.analysis.cost import Cost
+from heavytail.analysis.numbers import Numbers, cut
 from heavytail.diagnosis.certified import diagnose_certified
 from heavytail.diagnosis.layer import Layer, Measured, Wanted, diagnose_layer, measure
 from heavytail.diagnosis.row import Row
 from heavytail.diagnosis.weightwatcher import diagnose_weightwatcher, spectrum_weightwatcher
 from heavytail.errors import HeavytailError, MatrixError
 from heavytail.spectra.certified import CertifiedSpectrum, approximate_spectrum
-from heavytail.spectra.entries import Blocks, turned
+from heavytail.spectra.entries import Blocks
 from heavytail.spectra.exact import RANK_OPEN, pool, spectrum_of_rows, spectrum_of_stack
 from heavytail.spectra.operator import operator_spectrum
 from heavytail.spectra.spectrum import Spectrum
@@ -34,6 +34,7 @@ __all__ = [
     "UnreachableFileError",
     "failed",
     "keep",
+    "numbers_of",
     "recall",
     "run",
     "run_elsewhere",
@@ -96,12 +97,13 @@ class Done:
     measured: tuple[Found | None, ...] = ()
 
 
-def run(job: Job, cache: Cache | None = None) -> Done:
+def run(job: Job, cache: Cache | None = None, numbers: Numbers | None = None) -> Done:
     """Compute the rows of one tensor; whatever goes wrong with one of them is a row that says so.
 
     Args:
         job: the job.
         cache: where results are looked up and kept as soon as they are there, in the process that owns the folder.
+        numbers: the tensor's numbers, where whoever calls reads them too.
     """
     plan = job.plan
     if not plan.parts:
@@ -109,7 +111,7 @@ def run(job: Job, cache: Cache | None = None) -> Done:
         return Done([Layer(row)])
     known = job.known or (None,) * len(plan.parts)
     digest, found, layers = job.digest, list[Found | None](), list[Layer]()
-    numbers = _Numbers(job)
+    numbers = numbers or numbers_of(job)
     for part, measured in zip(plan.parts, known, strict=True):
         try:
             if measured is None:
@@ -127,6 +129,11 @@ def run(job: Job, cache: Cache | None = None) -> Done:
             layers.append(failed(part, plan.tensor, error))
             found.append(None)
     return Done(layers, digest, tuple(found))
+
+
+def numbers_of(job: Job) -> Numbers:
+    """Give access to the numbers of a job's tensor."""
+    return Numbers(job.plan, job.cost.held, in_parts=job.wanted is not None)
 
 
 def recall(cache: Cache, digest: str, part: Part, job: Job) -> Found | None:
@@ -171,47 +178,7 @@ def _purpose(part: Part, job: Job) -> str:
     return repr((_computed(job), wanted.vectors, wanted.nulls, (wanted.seed, part.name) if wanted.nulls else ()))
 
 
-class _Numbers:
-    """The numbers of a job's tensor, read no more often than its memory asks for."""
-
-    def __init__(self, job: Job) -> None:
-        self.tensor, self.rows = job.plan.tensor, job.plan.rows
-        self.single = is_single(job.plan) and job.wanted is not None
-        self.panel = job.cost.held
-        self.whole = self.single and self.panel >= self.tensor.nbytes
-        self.array: Array | None = None
-        self.blocks: Iterator[tuple[int, Array]] | None = None
-        self.index = -1
-
-    def digest(self) -> str:
-        whole = self.whole or (not self.single and self.rows is None)
-        return digest_of(self.tensor, self._read() if whole else None)
-
-    def matrix(self) -> Blocks:
-        """Give the tensor as an N x M matrix in blocks of rows."""
-        rows, columns = self.tensor.shape
-        if self.whole:
-            return _cut(self._read())
-        return self.tensor.blocks if rows >= columns else turned(self.tensor, self.panel)
-
-    def block(self, index: int) -> Array:
-        """Give one of the blocks of `Plan.rows` rows, later ones after earlier ones."""
-        if self.rows is None:
-            return self._read()
-        if self.blocks is None:
-            self.blocks = enumerate(self.tensor.blocks(self.rows))
-        while self.index < index:
-            self.index, self.array = next(self.blocks)
-        assert self.array is not None
-        return self.array
-
-    def _read(self) -> Array:
-        if self.array is None:
-            self.array = self.tensor.read()
-        return self.array
-
-
-def _measured(job: Job, part: Part, numbers: _Numbers, cache: Cache | None, digest: str) -> Found:
+def _measured(job: Job, part: Part, numbers: Numbers, cache: Cache | None, digest: str) -> Found:
     """Measure a part, and keep what is expensive as soon as it is there."""
     if job.approximate and job.wanted is not None:
         enclosed = approximate_spectrum(numbers.matrix(), part.N, part.M, seed=job.wanted.seed)
@@ -231,7 +198,7 @@ def _measured(job: Job, part: Part, numbers: _Numbers, cache: Cache | None, dige
     else:
         stack = part.stack(numbers.block(part.block))
         spectrum = known or _spectrum(stack, part, job)
-        measured = _measure(spectrum, [] if part.operator else [_cut(matrix) for matrix in stack], job, part)
+        measured = _measure(spectrum, [] if part.operator else [cut(matrix) for matrix in stack], job, part)
     if cache is not None and digest:
         keep(cache, digest, part, job, measured)
     return measured
@@ -247,12 +214,6 @@ def _spectrum(stack: Array, part: Part, job: Job) -> Spectrum:
     if part.operator:
         return pool([operator_spectrum(kernel, dtype) for kernel in stack])
     return spectrum_of_stack(stack, dtype, svd=job.cost.svd, device=job.device)
-
-
-def _cut(matrix: Array) -> Blocks:
-    """Give a matrix as one that is read in blocks of rows, its larger dimension first."""
-    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
-    return lambda r: (tall[i : i + r] for i in range(0, len(tall), r))
 
 
 def _diagnosed(measured: Found, part: Part, job: Job) -> Layer:
