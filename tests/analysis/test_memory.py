@@ -172,7 +172,7 @@ def test_a_wide_matrix_gives_the_same_numbers_under_a_tight_limit(tmp_path, monk
         panels.append(size)
         return real(tensor, size)
 
-    monkeypatch.setattr("heavytail.analysis.jobs.turned", counting)
+    monkeypatch.setattr("heavytail.analysis.numbers.turned", counting)
     (job,) = estimate(path).costs
     room = job.memory - W.nbytes // 2
     (tight,) = ht.analyze(path, jobs=1, memory_limit=limit(room)).rows

@@ -1,0 +1,214 @@
+"""What a change is, and by how much every metric of a layer changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import hypot, inf, isfinite, log10, nan, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heavytail.compare.row import METRICS, ChangeRow, MetricChange
+from heavytail.diagnosis.layer import Layer
+from heavytail.rmt.noise_bulk import MIN_SIZE
+from heavytail.spectra.subspaces import Subspaces
+from heavytail.tails.bootstrap import bootstrap_pairs
+from heavytail.tails.interval import scatter
+from heavytail.tails.power_law import PowerLawFit
+
+__all__ = ["filled", "kind_of_change", "metric_changes"]
+
+_EIGENVALUES = 1.15  # widens resampled intervals of eigenvalues, as those of one spectrum (tails.bootstrap)
+_ESTIMATED = ("sigma_mp", "bulk_edge", "mp_softrank")
+_NORMAL = 1.96
+
+Vector = NDArray[np.float64]
+
+
+def metric_changes(
+    base: Layer, tuned: Layer, replicates: int = 0, seed: int | np.random.Generator = 0
+) -> dict[str, MetricChange]:
+    """Give every metric of a layer in both models, and its change with an interval.
+
+    Norms, ranks and counts are computed, and their change is what it is. Exponents are estimated: with replicates both
+    spectra are resampled together, so that what both fits share does not widen the interval of their difference;
+    without, the intervals of both are added as if they erred apart, and so are those of the noise bulk: too wide where
+    the change is small.
+
+    Args:
+        base: the layer in the base, with a row that is ok.
+        tuned: the layer in the other model.
+        replicates: resampled spectra, 0 or at least 39.
+        seed: of the resampling.
+    """
+    found = {}
+    for name in METRICS:
+        before, after = float(getattr(base.row, name)), float(getattr(tuned.row, name))
+        found[name] = MetricChange(before, after, after - before, after - before)
+    if base.spectrum is tuned.spectrum:
+        return found
+    found |= _of_exponents(base, tuned, replicates, seed)
+    for name in _ESTIMATED:
+        half = hypot(_error(base, name), _error(tuned, name))
+        if isfinite(half):
+            change = found[name].change
+            found[name] = replace(found[name], lo=change - half, hi=change + half)
+    return found
+
+
+def _of_exponents(
+    base: Layer, tuned: Layer, replicates: int, seed: int | np.random.Generator
+) -> dict[str, MetricChange]:
+    fits = _fit(base), _fit(tuned)
+    if fits[0] is None or fits[1] is None:
+        return {}
+    if not replicates:
+        return {"alpha": _apart(base, tuned, 1.0, 1.0)} | {
+            "alpha_weighted": _apart(base, tuned, *(layer.row.log_spectral_norm for layer in (base, tuned)))
+        }
+    assert base.spectrum is not None
+    assert tuned.spectrum is not None
+    pair = fits[0], fits[1]
+    alphas = bootstrap_pairs(base.spectrum.positive, tuned.spectrum.positive, pair, replicates, seed)
+    width = _EIGENVALUES * max(scatter(fit) for fit in pair)
+    changes = {"alpha": alphas[1] - alphas[0]}
+    logs = [layer.row.log_spectral_norm for layer in (base, tuned)]
+    changes["alpha_weighted"] = alphas[1] * logs[1] - alphas[0] * logs[0]
+    norms = [_log_alpha_norm(layer, a) for layer, a in zip((base, tuned), alphas, strict=True)]
+    changes["log_alpha_norm"] = norms[1] - norms[0]
+    return {name: _resampled(base, tuned, name, draws, width) for name, draws in changes.items()}
+
+
+def _fit(layer: Layer) -> PowerLawFit | None:
+    return layer.tail.fit if layer.tail is not None else None
+
+
+def _resampled(base: Layer, tuned: Layer, name: str, draws: Vector, width: float) -> MetricChange:
+    before, after = float(getattr(base.row, name)), float(getattr(tuned.row, name))
+    low, high = width * (np.quantile(draws, (0.025, 0.975)) - (after - before))
+    return MetricChange(before, after, after - before + min(low, 0.0), after - before + max(high, 0.0))
+
+
+def _log_alpha_norm(layer: Layer, alphas: Vector) -> Vector:
+    """Give the log alpha-norm of a layer for several exponents, as `diagnosis.tail` does for one."""
+    assert layer.spectrum is not None
+    evals = layer.spectrum.positive
+    logs = np.log(evals / evals[-1])
+    sums = np.array([np.exp(alpha * logs).sum() for alpha in alphas])
+    return np.asarray(alphas * log10(float(evals[-1])) + np.log10(sums))
+
+
+def _apart(base: Layer, tuned: Layer, *factors: float) -> MetricChange:
+    """Give the change of alpha, each times its factor, from the intervals of both."""
+    rows = base.row, tuned.row
+    before, after = (row.alpha * factor for row, factor in zip(rows, factors, strict=True))
+    below = [(row.alpha - row.alpha_lo) * abs(factor) for row, factor in zip(rows, factors, strict=True)]
+    above = [(row.alpha_hi - row.alpha) * abs(factor) for row, factor in zip(rows, factors, strict=True)]
+    change = after - before
+    return MetricChange(before, after, change - hypot(below[1], above[0]), change + hypot(above[1], below[0]))
+
+
+def _error(layer: Layer, name: str) -> float:
+    """Give half the width of the 95 % interval of a number of the noise bulk; NaN where there is none."""
+    if layer.noise is None or layer.noise.reason or not layer.noise.bulks:
+        return nan
+    errors = [bulk.error for bulk in layer.noise.bulks]  # of sigma^2, relative
+    error = sqrt(sum(e * e for e in errors)) / len(errors) / 2 if name == "sigma_mp" else max(errors)
+    return _NORMAL * error * float(getattr(layer.row, name))
+
+
+def kind_of_change(delta: Layer) -> str:
+    """Say what a change is (see `KINDS_OF_CHANGE`); empty where it is too narrow to tell.
+
+    Example:
+        >>> from heavytail.diagnosis.layer import Wanted, diagnose_layer, measure
+        >>> from heavytail.spectra.exact import spectrum_of_stack
+        >>> W = np.random.default_rng(0).standard_normal((300, 100))
+        >>> names = {"name": "fc", "dtype": "float64"}
+        >>> measured = measure(spectrum_of_stack(W[None], "float64"), [lambda r: [W]], Wanted(), **names)
+        >>> kind_of_change(diagnose_layer(measured, Wanted(), kind="linear", **names))
+        'noise'
+    """
+    spectrum, noise = delta.spectrum, delta.noise
+    if spectrum is None or spectrum.M < MIN_SIZE:
+        return ""
+    if _is_low_rank(delta):
+        return "low rank"
+    if noise is None or noise.reason or not noise.bulks:
+        return "dense" if noise is not None and noise.bulks else ""
+    return "spiked" if delta.row.num_spikes > 0 else "noise"
+
+
+def _is_low_rank(delta: Layer) -> bool:
+    """Whether there are few directions and not even noise beside them."""
+    spectrum = delta.spectrum
+    return spectrum is not None and 2 * spectrum.rank < spectrum.evals.size
+
+
+def filled(
+    row: ChangeRow,
+    base: Layer,
+    delta: Layer,
+    subspaces: tuple[Subspaces, ...],
+    metrics: Mapping[str, MetricChange],
+) -> ChangeRow:
+    """Fill in a row from what was found of the change."""
+    of = delta.row
+    if of.status != "ok":
+        return replace(row, metrics=metrics, status=of.status, reason=f"the change: {of.reason}")
+    rank = _suggested_rank(delta)
+    return replace(
+        row,
+        change=kind_of_change(delta),
+        relative_change=_relative(of.norm, base.row.norm),
+        relative_spectral_change=_relative(of.lambda_max, base.row.lambda_max),
+        delta_norm=of.norm,
+        delta_lambda_max=of.lambda_max,
+        delta_stable_rank=of.stable_rank,
+        delta_rank=of.matrix_rank,
+        delta_alpha=of.alpha,
+        delta_alpha_lo=of.alpha_lo,
+        delta_alpha_hi=of.alpha_hi,
+        delta_sigma_mp=of.sigma_mp,
+        delta_bulk_edge=of.bulk_edge,
+        delta_num_spikes=of.num_spikes,
+        suggested_rank=rank,
+        suggested_share=_share(delta, rank),
+        metrics=metrics,
+        reason="; ".join(filter(None, (row.reason, f"the change: {of.reason}" if of.reason else ""))),
+        **_directions(subspaces),
+    )
+
+
+def _relative(change: float, base: float) -> float:
+    """Give the root of a ratio of squares; infinite where the base is zero."""
+    return sqrt(change / base) if base else inf
+
+
+def _suggested_rank(delta: Layer) -> float:
+    if delta.spectrum is None or delta.spectrum.num_matrices > 1:
+        return nan
+    return float(delta.spectrum.rank) if _is_low_rank(delta) else float(delta.row.num_spikes)
+
+
+def _share(delta: Layer, rank: float) -> float:
+    if not isfinite(rank) or delta.spectrum is None:
+        return nan
+    evals = delta.spectrum.evals
+    return float(evals[evals.size - int(rank) :].sum() / evals.sum())
+
+
+def _directions(subspaces: tuple[Subspaces, ...]) -> dict[str, Any]:
+    """Sum up how the leading directions lie over the matrices of a row."""
+    found = [one for one in subspaces if one.k]
+    if not found:
+        return {}
+    cosines = np.concatenate([np.concatenate((one.cosines_narrow, one.cosines_wide)) for one in found])
+    return {
+        "directions": float(sum(one.k for one in found)),
+        "overlap": float(np.square(cosines).mean()),
+        "largest_angle": float(np.degrees(np.arccos(np.clip(cosines.min(), 0.0, 1.0)))),
+        "intruders": float(sum(one.intruders for one in found)),
+    }

@@ -1,0 +1,104 @@
+"""The difference of two tensors, read in lock-step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heavytail.errors import MatrixError
+from heavytail.spectra.entries import Blocks
+from heavytail.weights.tensor import Array, Tensor
+
+__all__ = ["Size", "difference", "size_of_change", "together", "transposed"]
+
+_PIECE = 4 << 20  # entries compared at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How far two tensors are from each other.
+
+    Attributes:
+        base: Frobenius norm of the first.
+        tuned: Frobenius norm of the second.
+        change: Frobenius norm of their difference; exactly 0 where all numbers are the same, NaN among them too.
+    """
+
+    base: float
+    tuned: float
+    change: float
+
+    @property
+    def relative(self) -> float:
+        """The change over the base; infinite where the base is zero and the other is not."""
+        if self.change == 0:
+            return 0.0
+        return self.change / self.base if self.base else float("inf")
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def size_of_change(base: Tensor, tuned: Tensor) -> Size:
+    """Measure how far two tensors of one shape are from each other, in one pass over both.
+
+    Example:
+        >>> from heavytail.weights.formats.mapping import read_mapping
+        >>> (a, b), _ = read_mapping({"a": np.array([3.0, 4.0]), "b": np.array([3.0, 3.0])})
+        >>> size_of_change(a, b)
+        Size(base=5.0, tuned=4.242640687119285, change=1.0)
+    """
+    rows = max(1, _PIECE * base.shape[0] // max(base.size, 1)) if base.shape else 1
+    squares = np.zeros(3)
+    equal = True
+    for first, second in together(base.blocks, tuned.blocks, rows):
+        x, y = first.astype(np.float64), second.astype(np.float64)
+        same = np.array_equal(x, y, equal_nan=True)
+        equal &= same
+        squares += [_square(x), _square(y), 0.0 if same else _square(y - x)]
+    return Size(sqrt(squares[0]), sqrt(squares[1]), 0.0 if equal else sqrt(squares[2]))
+
+
+def _square(x: NDArray[np.float64]) -> float:
+    flat = x.ravel()
+    return float(flat @ flat)
+
+
+def difference(base: Blocks, tuned: Blocks) -> Blocks:
+    """Give the second of two matrices minus the first, read in blocks of rows, in float64."""
+
+    def read(r: int) -> Iterator[Array]:
+        for first, second in together(base, tuned, r):
+            yield second.astype(np.float64) - first.astype(np.float64)
+
+    return read
+
+
+def together(base: Blocks, tuned: Blocks, rows: int) -> Iterator[tuple[Array, Array]]:
+    """Read two arrays in lock-step, in pairs of blocks of equal rows, wherever each of them cuts its own."""
+    others = iter(tuned(rows))
+    rest: Array | None = None
+    for block in base(rows):
+        at = 0
+        while at < len(block):
+            if rest is None or not len(rest):
+                rest = next(others, None)
+            if rest is None:
+                raise MatrixError("one of the two ends before the other")
+            count = min(len(block) - at, len(rest))
+            yield block[at : at + count], rest[:count]
+            at, rest = at + count, rest[count:]
+
+
+def transposed(tensor: Tensor) -> Tensor:
+    """Give a matrix as its transpose, which is read as a whole."""
+    return replace(tensor, shape=tensor.shape[::-1], blocks=partial(_columns, tensor), whole=True, hint=None)
+
+
+def _columns(tensor: Tensor, rows: int) -> Iterator[Array]:
+    whole = tensor.read().T
+    for first in range(0, len(whole), rows):
+        yield whole[first : first + rows]

@@ -1,0 +1,213 @@
+"""From two models to their comparison: open, align, run, sum up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Literal, get_args
+
+from heavytail.analysis.admission import admitted
+from heavytail.analysis.cost import cost
+from heavytail.analysis.jobs import Job
+from heavytail.analysis.memory import available
+from heavytail.analysis.pipeline import Estimate, estimate, threads_of
+from heavytail.analysis.selection import selection
+from heavytail.compare.align import Pair, align
+from heavytail.compare.contents import is_turned, match_contents
+from heavytail.compare.difference import transposed
+from heavytail.compare.pair import LayerChange, PairJob, compare_pair
+from heavytail.compare.report import Comparison, summarise
+from heavytail.diagnosis.layer import Wanted
+from heavytail.errors import RequestError
+from heavytail.tails.bootstrap import MIN_COUNT
+from heavytail.threads import blas_threads
+from heavytail.weights.adapters import is_adapter, merged
+from heavytail.weights.layout import Plan, plan
+from heavytail.weights.tensor import Source
+
+__all__ = ["compare"]
+
+Conv = Literal["slices", "unfold"]
+Progress = Callable[[str, float, float], None]
+
+_GRAMS = 4  # M x M matrices in float64 that the directions of a pair take at once
+
+
+def compare(
+    base: Any,
+    tuned: Any,
+    layers: str | Iterable[str] | None = None,
+    conv: Conv = "slices",
+    bootstrap: int = 0,
+    directions: int = 10,
+    seed: int = 0,
+    jobs: int | None = None,
+    memory_limit: int | str | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Say what fine-tuning, merging, quantisation or an adapter changed in every weight matrix of a model.
+
+    Tensors are matched by name, whatever prefix one of the models puts before them; matrices whose names an exporter
+    threw away by their numbers. What has no partner, or another shape, has a row that says so. Both models are read
+    together, tensor by tensor.
+
+    Args:
+        base: the model before: a path, a URL, a mapping of names to arrays or a torch.nn.Module.
+        tuned: the model after; or a LoRA adapter of the base, whose change is then analysed from its factors.
+        layers: glob patterns; a row is made if its name in the base, or its tensor's, matches one of them.
+        conv: how a convolution becomes matrices: "slices" or "unfold" (see `weights.layout.plan`).
+        bootstrap: number of pairs of resampled spectra for the intervals of changes of alpha and what depends on it; 0
+            to add the intervals of both models. 200 are enough.
+        directions: leading singular directions that are held against each other.
+        seed: of the resampling.
+        jobs: number of threads; all processors of the process by default.
+        memory_limit: bytes that this process may take in all, as a number or a text such as "2GB".
+        progress: called as progress(tensor name, work done, work in all) when a tensor is finished.
+
+    Returns:
+        The comparison, with a row for each matrix of either model, and for each tensor that is none.
+
+    Raises:
+        SourceError: if a model cannot be read.
+        RequestError: if an argument is not one of those above, no layer matches, or the models have nothing in common.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> W = rng.standard_normal((300, 200))
+        >>> tuned = W + 0.01 * rng.standard_normal((300, 200))
+        >>> comparison = compare({"fc.weight": W, "head.weight": W.T}, {"fc.weight": tuned, "head.weight": W.T})
+        >>> [(row.name, row.change, round(row.relative_change, 3)) for row in comparison.rows]
+        [('fc', 'noise', 0.01), ('head', 'none', 0.0)]
+    """
+    from heavytail import __version__
+
+    _check(conv, bootstrap, directions, seed)
+    threads = threads_of(jobs)
+    layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers
+    before, after = (estimate(source, None, conv, memory_limit=memory_limit) for source in (base, tuned))
+    room = after.room
+    pairs, notes = _aligned(before, after)
+    if layers is not None:
+        pairs = _selected(pairs, before.source, layers)
+    if not any(pair.base and pair.tuned for pair in pairs):
+        raise RequestError(f"{before.source.name} and {after.source.name} have no tensor in common: {_examples(pairs)}")
+    common = PairJob(None, None, replicates=bootstrap, directions=directions, seed=seed)
+    adapter = is_adapter(after.source)
+    todo = [_job(pair, common, room, adapter, before.source.format != after.source.format) for pair in pairs]
+    found = _run(todo, threads, min(room, available()), progress)
+    return Comparison(
+        base=_described(before.source),
+        tuned=_described(after.source),
+        settings={
+            "layers": [layers] if isinstance(layers, str) else layers,
+            "conv": conv,
+            "bootstrap": bootstrap,
+            "directions": directions,
+            "seed": seed,
+        },
+        notes=notes,
+        summary=summarise(layer.row for layer in found),
+        layers=tuple(found),
+        version=__version__,
+    )
+
+
+def _check(conv: str, bootstrap: int, directions: int, seed: int) -> None:
+    if conv not in get_args(Conv):
+        raise RequestError(f"conv is {conv!r}; it can be {', '.join(get_args(Conv))}")
+    for what, value, least in (("bootstrap", bootstrap, 0), ("directions", directions, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise RequestError(f"{what} is {value!r}; it must be a whole number of at least {least}")
+    if 0 < bootstrap < MIN_COUNT:
+        raise RequestError(f"bootstrap is {bootstrap}; it must be 0, or at least {MIN_COUNT} for a 95 % interval")
+
+
+def _aligned(before: Estimate, after: Estimate) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    pairs, notes = align(before.plans, after.plans)
+    pairs, more = match_contents(pairs)
+    return pairs, notes + more
+
+
+def _selected(pairs: tuple[Pair, ...], source: Source, layers: str | list[str]) -> tuple[Pair, ...]:
+    """Keep the rows of matching names; what only the second model has is not asked for."""
+    chosen = selection(layers)
+    if chosen.phases:
+        raise RequestError("compare chooses layers by name; phases are two")
+    kept = {p.tensor.name: p for p in chosen.of_plans(tuple(pair.base for pair in pairs if pair.base), source)}
+    return tuple(
+        Pair(kept[pair.name], _same_parts(pair.tuned, pair.base, kept[pair.name]))
+        for pair in pairs
+        if pair.base and pair.name in kept
+    )
+
+
+def _same_parts(tuned: Plan | None, base: Plan, kept: Plan) -> Plan | None:
+    """Keep those parts of a plan that are kept of another with as many."""
+    if tuned is None or len(tuned.parts) != len(base.parts):
+        return tuned
+    parts = tuple(part for part, one in zip(tuned.parts, base.parts, strict=True) if one in kept.parts)
+    return replace(tuned, parts=parts)
+
+
+def _examples(pairs: tuple[Pair, ...]) -> str:
+    first, second = ([pair.name for pair in pairs if getattr(pair, side)][:2] for side in ("base", "tuned"))
+    return f"{', '.join(map(repr, first))} against {', '.join(map(repr, second))}"
+
+
+def _job(pair: Pair, common: PairJob, room: float, adapter: bool, foreign: bool) -> PairJob:
+    """Say what is to be done with a pair, and what it takes."""
+    base, tuned, delta = pair.base, pair.tuned, None
+    if base and tuned and base.parts and tuned.parts:
+        if adapter and tuned.tensor.factors is not None:
+            if base.tensor.shape == tuned.tensor.shape:
+                delta = tuned if len(base.parts) == 1 else None
+                tuned = _planned(merged(base.tensor, tuned.tensor), base)
+        elif (foreign or base.tensor.shape != tuned.tensor.shape) and is_turned(base.tensor, tuned.tensor):
+            tuned = _planned(transposed(tuned.tensor), tuned)
+    untouched = adapter and tuned is None
+    jobs = [None if p is None else Job(p, cost(p, Wanted(), room / 3), Wanted()) for p in (base, tuned, delta)]
+    costs = [job.cost for job in jobs if job is not None]
+    widths = [part.M for p in (base, tuned) if p is not None for part in p.parts]
+    beside = max((c.memory - c.held for c in costs), default=0)
+    beside = max(beside, 8 * _GRAMS * max(widths, default=0) ** 2)
+    memory = beside + sum(c.held for c in costs)
+    return replace(
+        common,
+        base=jobs[0],
+        tuned=jobs[1],
+        delta=jobs[2],
+        untouched=untouched,
+        memory=memory,
+        work=2 * sum(c.work for c in costs),
+    )
+
+
+def _planned(tensor: Any, like: Plan) -> Plan:
+    """Plan a tensor that stands for another, under that one's names."""
+    (found,) = plan([tensor])
+    parts = tuple(replace(part, name=one.name) for part, one in zip(found.parts, like.parts, strict=False))
+    return replace(found, parts=parts, name=like.name)
+
+
+def _run(todo: list[PairJob], threads: int, memory: float, progress: Progress | None) -> list[LayerChange]:
+    """Compare all pairs, the largest first, and give the rows in the order of the pairs."""
+    results: list[list[LayerChange]] = [[] for _ in todo]
+    total = sum(job.work for job in todo)
+    done = 0.0
+    order = sorted(range(len(todo)), key=lambda i: -todo[i].work)
+
+    def work(i: int) -> tuple[int, list[LayerChange]]:
+        return i, compare_pair(todo[i])
+
+    with blas_threads(1):
+        for i, found in admitted(work, order, threads, lambda i: todo[i].memory, memory):
+            results[i] = found
+            done += todo[i].work
+            if progress:
+                progress(found[0].row.name, done, total)
+    return [layer for found in results for layer in found]
+
+
+def _described(source: Source) -> dict[str, Any]:
+    return {"name": source.name, "format": source.format, "files": list(source.files), "notes": list(source.notes)}
