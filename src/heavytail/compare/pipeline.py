@@ -38,7 +38,7 @@ def compare(
     tuned: Any,
     layers: str | Iterable[str] | None = None,
     conv: Conv = "slices",
-    bootstrap: int = 0,
+    bootstrap: int = 200,
     directions: int = 10,
     seed: int = 0,
     jobs: int | None = None,
@@ -57,7 +57,7 @@ def compare(
         layers: glob patterns; a row is made if its name in the base, or its tensor's, matches one of them.
         conv: how a convolution becomes matrices: "slices" or "unfold" (see `weights.layout.plan`).
         bootstrap: number of pairs of resampled spectra for the intervals of changes of alpha and what depends on it; 0
-            to add the intervals of both models. 200 are enough.
+            to add the intervals of both models, which is too wide.
         directions: leading singular directions that are held against each other.
         seed: of the resampling.
         jobs: number of threads; all processors of the process by default.
