@@ -122,9 +122,8 @@ def billion(folder: Path, limit: str, jobs: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     found = json.loads(out.read_text())
     counts = {status: found["summary"][status] for status in ("ok", "unmatched", "skipped", "failed")}
-    print(
-        f"{parameters:,} parameters each, {base.stat().st_size / 1e9:.2f} GB each, --memory-limit {limit}, {jobs} threads"
-    )
+    size = base.stat().st_size / 1e9
+    print(f"{parameters:,} parameters, {size:.2f} GB, each; --memory-limit {limit}, {jobs} threads")
     print(f"exit {code}, {seconds:.0f} s, rows {counts}, changes {found['summary']['changes']}")
     print(f"peak resident memory {peak / 1e9:.2f} GB")
     ranks = [row["suggested_rank"] for row in found["layers"]]

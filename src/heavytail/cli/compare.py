@@ -47,6 +47,9 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     compare.add_argument("--seed", metavar="S", type=int, default=0, help="seed of the resampling (default: 0)")
     compare.add_argument("--jobs", metavar="N", type=int, help="threads (default: all processors)")
     compare.add_argument(
+        "--cache", metavar="DIR", help="keep there what is found of either model, as analyze does: compare a base once"
+    )
+    compare.add_argument(
         "--memory-limit", metavar="SIZE", help="of this process, such as 2GB; matrices are read in parts to keep to it"
     )
     compare.add_argument("--quiet", action="store_true", help="no table and no progress")
@@ -58,7 +61,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     targets = {name: path for name in FORMATS if (path := getattr(options, name)) is not None}
     check_targets(targets)
-    names = ("layers", "conv", "bootstrap", "directions", "seed", "jobs", "memory_limit")
+    names = ("layers", "conv", "bootstrap", "directions", "seed", "jobs", "cache", "memory_limit")
     with show_progress(options.quiet) as progress:
         comparison = compare(
             options.base, options.tuned, progress=progress, **{name: getattr(options, name) for name in names}

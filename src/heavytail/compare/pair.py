@@ -9,6 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
+from heavytail.analysis.cache import Cache
 from heavytail.analysis.jobs import Job, numbers_of, run
 from heavytail.analysis.numbers import Numbers, cut
 from heavytail.compare.change import filled, metric_changes
@@ -71,8 +72,13 @@ class LayerChange:
     subspaces: tuple[Subspaces, ...] = ()
 
 
-def compare_pair(job: PairJob) -> list[LayerChange]:
-    """Compare one tensor of two models; whatever goes wrong is a row that says so."""
+def compare_pair(job: PairJob, cache: Cache | None = None) -> list[LayerChange]:
+    """Compare one tensor of two models; whatever goes wrong is a row that says so.
+
+    Args:
+        job: what is to be done.
+        cache: where what is found of either model is looked up and kept.
+    """
     if job.base is None or job.tuned is None:
         return [LayerChange(row) for row in _alone(job)]
     pair = job.base.plan, job.tuned.plan
@@ -81,7 +87,9 @@ def compare_pair(job: PairJob) -> list[LayerChange]:
         return [LayerChange(replace(row, status="unmatched", reason=problem)) for row in rows]
     try:
         size = _size(*pair)
-        return _compared(job, job.base, job.tuned, size) if pair[0].parts else [LayerChange(_left_out(pair, size))]
+        return (
+            _compared(job, job.base, job.tuned, size, cache) if pair[0].parts else [LayerChange(_left_out(pair, size))]
+        )
     except Exception as error:  # one bad tensor never ends a run
         return [LayerChange(replace(row, status="failed", reason=_said(error))) for row in rows]
 
@@ -165,14 +173,14 @@ def _left_out(pair: tuple[Plan, Plan], size: Size) -> ChangeRow:
     )
 
 
-def _compared(job: PairJob, base: Job, tuned: Job, size: Size) -> list[LayerChange]:
+def _compared(job: PairJob, base: Job, tuned: Job, size: Size, cache: Cache | None) -> list[LayerChange]:
     same = size.change == 0
     pair = base.plan, tuned.plan
     numbers = numbers_of(base), numbers_of(tuned)
     # What is held whole is read once; what is read block by block starts anew.
     shared = [one if one.rows is None else None for one in numbers]
-    before = run(base, numbers=shared[0]).layers
-    after = before if same else run(tuned, numbers=shared[1]).layers
+    before = run(base, cache, shared[0]).layers
+    after = before if same else run(tuned, cache, shared[1]).layers
     found = []
     for i, parts in enumerate(zip(base.plan.parts, tuned.plan.parts, strict=True)):
         layers = before[i], after[i]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from heavytail.analysis.admission import admitted
+from heavytail.analysis.cache import Cache
 from heavytail.analysis.cost import cost
 from heavytail.analysis.jobs import Job
 from heavytail.analysis.memory import available
@@ -42,6 +45,7 @@ def compare(
     directions: int = 10,
     seed: int = 0,
     jobs: int | None = None,
+    cache: str | PathLike[str] | None = None,
     memory_limit: int | str | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -61,6 +65,8 @@ def compare(
         directions: leading singular directions that are held against each other.
         seed: of the resampling.
         jobs: number of threads; all processors of the process by default.
+        cache: folder where what is found of either model is kept, so that a base that is compared with several others
+            is analysed once; the same as that of `analyze`. It is made if it is not there.
         memory_limit: bytes that this process may take in all, as a number or a text such as "2GB".
         progress: called as progress(tensor name, work done, work in all) when a tensor is finished.
 
@@ -83,6 +89,7 @@ def compare(
     from heavytail import __version__
 
     _check(conv, bootstrap, directions, seed)
+    kept = None if cache is None else Cache.at(Path(cache))
     threads = threads_of(jobs)
     layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers
     before, after = (estimate(source, None, conv, memory_limit=memory_limit) for source in (base, tuned))
@@ -94,8 +101,9 @@ def compare(
         raise RequestError(f"{before.source.name} and {after.source.name} have no tensor in common: {_examples(pairs)}")
     common = PairJob(None, None, replicates=bootstrap, directions=directions, seed=seed)
     adapter = is_adapter(after.source)
-    todo = [_job(pair, common, room, adapter, before.source.format != after.source.format) for pair in pairs]
-    found = _run(todo, threads, min(room, available()), progress)
+    foreign = before.source.format != after.source.format
+    todo = [_job(pair, common, room, adapter, foreign, kept is not None) for pair in pairs]
+    found = _run(todo, threads, min(room, available()), kept, progress)
     return Comparison(
         base=_described(before.source),
         tuned=_described(after.source),
@@ -155,7 +163,7 @@ def _examples(pairs: tuple[Pair, ...]) -> str:
     return f"{', '.join(map(repr, first))} against {', '.join(map(repr, second))}"
 
 
-def _job(pair: Pair, common: PairJob, room: float, adapter: bool, foreign: bool) -> PairJob:
+def _job(pair: Pair, common: PairJob, room: float, adapter: bool, foreign: bool, keep: bool) -> PairJob:
     """Say what is to be done with a pair, and what it takes."""
     base, tuned, delta = pair.base, pair.tuned, None
     if base and tuned and base.parts and tuned.parts:
@@ -166,7 +174,9 @@ def _job(pair: Pair, common: PairJob, room: float, adapter: bool, foreign: bool)
         elif (foreign or base.tensor.shape != tuned.tensor.shape) and is_turned(base.tensor, tuned.tensor):
             tuned = _planned(transposed(tuned.tensor), tuned)
     untouched = adapter and tuned is None
-    jobs = [None if p is None else Job(p, cost(p, Wanted(), room / 3), Wanted()) for p in (base, tuned, delta)]
+    jobs = [
+        None if p is None else Job(p, cost(p, Wanted(), room / 3), Wanted(), keep=keep) for p in (base, tuned, delta)
+    ]
     costs = [job.cost for job in jobs if job is not None]
     widths = [part.M for p in (base, tuned) if p is not None for part in p.parts]
     beside = max((c.memory - c.held for c in costs), default=0)
@@ -190,7 +200,9 @@ def _planned(tensor: Any, like: Plan) -> Plan:
     return replace(found, parts=parts, name=like.name)
 
 
-def _run(todo: list[PairJob], threads: int, memory: float, progress: Progress | None) -> list[LayerChange]:
+def _run(
+    todo: list[PairJob], threads: int, memory: float, cache: Cache | None, progress: Progress | None
+) -> list[LayerChange]:
     """Compare all pairs, the largest first, and give the rows in the order of the pairs."""
     results: list[list[LayerChange]] = [[] for _ in todo]
     total = sum(job.work for job in todo)
@@ -198,7 +210,7 @@ def _run(todo: list[PairJob], threads: int, memory: float, progress: Progress | 
     order = sorted(range(len(todo)), key=lambda i: -todo[i].work)
 
     def work(i: int) -> tuple[int, list[LayerChange]]:
-        return i, compare_pair(todo[i])
+        return i, compare_pair(todo[i], cache)
 
     with blas_threads(1):
         for i, found in admitted(work, order, threads, lambda i: todo[i].memory, memory):

@@ -1,0 +1,188 @@
+"""One comparison, one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from heavytail.compare.payload import clean, payload
+from heavytail.compare.remarks import attention, in_short, percent
+from heavytail.compare.row import KINDS_OF_CHANGE, ChangeRow
+from heavytail.diagnosis.row import DEFINITIONS as OF_A_LAYER
+from heavytail.report.html import asset, embedded, environment, human, plain_items, plain_text, plural, policy
+from heavytail.report.payload import printable
+
+if TYPE_CHECKING:
+    from heavytail.compare.report import Comparison
+
+__all__ = ["render"]
+
+_STYLES = ("page.css", "compare.css")
+_SCRIPTS = ("draw.js", "depth.js", "noise.js", "phase.js", "spectrum.js", "tail.js", "table.js")
+_OWN_SCRIPTS = ("compare_depth.js", "compare_panel.js", "compare.js")
+_STATUSES = ("ok", "unmatched", "failed", "unsupported", "skipped")
+_VECTORS = 12  # at most so many are listed
+_FIGURES = {
+    "alpha": "α",
+    "alpha_weighted": "α̂",
+    "log_norm": "log₁₀ ‖W‖²",
+    "log_spectral_norm": "log₁₀ λmax",
+    "stable_rank": "stable rank",
+    "entropy": "entropy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """The mean change of a metric over the layers that have it in both models."""
+
+    metric: str
+    label: str
+    change: str
+    error: str
+    means: str
+    layers: int
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Vector:
+    """A vector that changed; `width` is its change over the largest, in percent."""
+
+    name: str
+    reason: str
+    change: str
+    width: float
+
+
+def render(comparison: Comparison) -> str:
+    """Write a comparison as one self-contained HTML page.
+
+    The page opens from a file without a network: style, script and data are inside, and its content security policy
+    admits only the style and the script that belong to it. The same comparison gives the same page.
+
+    Args:
+        comparison: two models, layer by layer.
+
+    Returns:
+        The page, to be encoded as UTF-8.
+    """
+    rows = tuple(clean(row) for row in comparison.rows)
+    findings = attention(rows)
+    style, script = ("\n".join(map(asset, names)) for names in (_STYLES, _SCRIPTS + _OWN_SCRIPTS))
+    base, tuned = _short_names(comparison.base["name"], comparison.tuned["name"])
+    vectors = _vectors(rows)
+    page = (
+        environment()
+        .get_template("compare.html.j2")
+        .render(
+            policy=policy(style, script),
+            style=Markup(style),
+            script=Markup(script),
+            data=embedded(payload(comparison, rows, findings)),
+            base=base,
+            tuned=tuned,
+            facts=_facts(comparison.summary),
+            sources=[("base", _source(comparison.base)), ("tuned", _source(comparison.tuned))],
+            settings=plain_items(comparison.settings),
+            matched=[printable(note) for note in comparison.notes],
+            notes=_notes(comparison),
+            in_short=in_short(rows, comparison.summary),
+            findings=findings,
+            figures=_figures(comparison.summary["metrics"]),
+            kinds=_kinds(rows),
+            statuses=[(status, comparison.summary[status]) for status in _STATUSES],
+            vectors=vectors[:_VECTORS],
+            more_vectors=len(vectors) - len(vectors[:_VECTORS]),
+            all_vectors=comparison.summary["vectors"],
+            version=comparison.version,
+        )
+    )
+    return printable(page)
+
+
+def _short_names(*names: str) -> list[str]:
+    """Give the last parts of two names, as many of them as tell the one from the other."""
+    parts = [printable(name).rstrip("/").split("/") for name in names]
+    for depth in range(1, max(map(len, parts))):
+        short = ["/".join(part[-depth:]) for part in parts]
+        if short[0] != short[1]:
+            return short
+    return [part[-1] for part in parts] if parts[0] == parts[1] else ["/".join(part) for part in parts]
+
+
+def _facts(summary: Mapping[str, Any]) -> list[str]:
+    compared = plural(summary["ok"], "matrix", "matrices")
+    facts = [f"{compared} compared, {human(summary['parameters'])} parameters"]
+    if unchanged := summary["changes"]["none"]:
+        facts.append(f"{unchanged} unchanged")
+    if isfinite(summary["relative_change"]) and unchanged < summary["ok"]:
+        facts.append(f"relative change {percent(summary['relative_change'])}")
+    return facts
+
+
+def _source(source: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return plain_items(source, leave_out=("notes",))
+
+
+def _notes(comparison: Comparison) -> list[tuple[str, str]]:
+    sides = (("base", comparison.base), ("tuned", comparison.tuned))
+    return [(side, plain_text(note)) for side, source in sides for note in source.get("notes") or ()]
+
+
+def _figures(metrics: Mapping[str, Mapping[str, float]]) -> list[_Figure]:
+    return [
+        _Figure(
+            metric,
+            label,
+            _short(found["change"], sign=True),
+            f"± {_short(found['error'])}" if isfinite(found["error"]) else "",
+            f"{_two(found['base'])} → {_two(found['tuned'])}" if found["layers"] else "",
+            int(found["layers"]),
+            OF_A_LAYER[metric],
+        )
+        for metric, label in _FIGURES.items()
+        if (found := metrics[metric])
+    ]
+
+
+def _kinds(rows: Iterable[ChangeRow]) -> list[tuple[str, int, str]]:
+    """Give each kind of change with the number of its layers and what it means."""
+    found = [row.change for row in rows if row.status == "ok"]
+    kinds = [(kind, found.count(kind), meaning) for kind, meaning in KINDS_OF_CHANGE.items()]
+    narrow = found.count("")
+    return [*kinds, ("too small to tell", narrow, "a matrix too narrow for a bulk of noise")] if narrow else kinds
+
+
+def _vectors(rows: Sequence[ChangeRow]) -> list[_Vector]:
+    """Give the vectors that changed, the largest relative change first; those that were zero in the base lead."""
+    changed = [row for row in rows if row.status == "skipped" and row.relative_change > 0]
+    changed.sort(key=lambda row: -row.relative_change)
+    finite = [row.relative_change for row in changed if isfinite(row.relative_change)]
+    largest = max(finite, default=1.0)
+    return [
+        _Vector(
+            row.name,
+            row.reason,
+            percent(row.relative_change) if isfinite(row.relative_change) else "from zero",
+            round(100 * min(1.0, row.relative_change / largest), 1),
+        )
+        for row in changed
+    ]
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−") if isfinite(value) else "–"
+
+
+def _short(value: float, sign: bool = False) -> str:
+    """Write a number to two significant digits."""
+    if not isfinite(value):
+        return "–"
+    rounded = float(f"{value:.2g}")
+    text = f"{rounded:+g}" if sign and rounded else f"{rounded:g}"
+    return text.replace("-", "−")
