@@ -114,7 +114,13 @@ def _sweep(folder: Path) -> None:
 
 
 def digest_of(tensor: Tensor, array: Array | None = None) -> str:
-    """Give the digest of a tensor's numbers, read from its file, or of the array that they are."""
+    """Give the digest of a tensor's numbers, read from its file, or of the array that they are; of a product's factors.
+
+    The same product of other factors is another one here.
+    """
+    if tensor.factors is not None:
+        left, right = digest_of(tensor.factors.left), digest_of(tensor.factors.right)
+        return blake2b(repr((tensor.shape, left, right, tensor.factors.scale)).encode(), digest_size=20).hexdigest()
     hash_ = blake2b(f"{tensor.dtype} {tensor.shape}".encode(), digest_size=20)
     rows = max(1, _PIECE * tensor.shape[0] // max(tensor.nbytes, 1))
     # An array is cut too, as one that is not contiguous is copied.

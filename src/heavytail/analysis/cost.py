@@ -17,7 +17,7 @@ from heavytail.spectra.operator import HELD as OPERATOR_BYTES
 from heavytail.spectra.operator import frequencies
 from heavytail.threads import blas_threads
 from heavytail.weights.layout import Part, Plan
-from heavytail.weights.tensor import Tensor
+from heavytail.weights.tensor import Factors
 
 __all__ = ["Cost", "cost", "held_bytes", "is_single", "measure_rate"]
 
@@ -77,7 +77,7 @@ def cost(plan: Plan, wanted: Wanted | None = None, limit: float = inf) -> Cost:
     operations = work = 0.0
     memory = 0
     for part in plan.parts:
-        product, evals = _operations(part, tensor, wanted)
+        product, evals = _operations(part, plan, wanted)
         operations += product + evals
         work += (
             product
@@ -85,15 +85,17 @@ def cost(plan: Plan, wanted: Wanted | None = None, limit: float = inf) -> Cost:
             + _ROW
             + part.count * (_POINT * part.M + _BULK * (part.M >= MIN_SIZE))
         )
-        memory = max(memory, _memory(part, is_single(plan), wanted))
+        memory = max(memory, _memory(part, plan, wanted))
         if wanted:
             work += wanted.bootstrap * _REPLICATE * part.count * part.M
             work += wanted.nulls * part.count * (_SHUFFLED * part.N * part.M + _BULK)
     memory += _JOB
-    held = held_bytes(plan, limit - memory)
+    held = tensor.nbytes if wanted is None and tensor.factors is not None else held_bytes(plan, limit - memory)
     memory += held
     svd = True
-    if limit < inf:  # a rank that rounding leaves open needs singular values, if there is room
+    if (
+        limit < inf and _factors(plan, wanted) is None
+    ):  # a rank that rounding leaves open needs singular values, if there is room
         needed = 8 * SVD_MATRICES * max(part.M * (is_single(plan) or part.M >= LARGE) for part in plan.parts) ** 2
         svd = memory + needed <= limit
         memory += needed * svd
@@ -111,37 +113,50 @@ def measure_rate() -> float:
         return n**3 / (perf_counter() - start)
 
 
-def _operations(part: Part, tensor: Tensor, wanted: Wanted | None) -> tuple[float, float]:
+def _factors(plan: Plan, wanted: Wanted | None) -> Factors | None:
+    """Give the factors that a spectrum is computed from, if it is."""
+    return plan.tensor.factors if wanted is not None and is_single(plan) else None
+
+
+def _operations(part: Part, plan: Plan, wanted: Wanted | None) -> tuple[float, float]:
     """Give the operations of a row's products, and of its eigenvalues or singular values."""
     n, m, count = part.N, part.M, part.count
     if wanted is None:  # singular values 2 n m^2 + 2 m^3 (Golub and Van Loan 2013)
         product, evals = 0.0, 2.0 * n * m**2 + 2 * m**3
     else:  # W^T W by symmetry n m^2, its eigenvalues 4/3 m^3; vectors take some ten times what values do
-        product, evals = float(n * m**2), 4 / 3 * m**3
-        copies = 1 + wanted.nulls
-        product, evals = product * copies, evals * copies
+        gram, values = float(n * m**2), 4 / 3 * m**3
+        factors = _factors(plan, wanted)
+        product, evals = (gram, values) if factors is None else _of_factors(factors, n, m)
+        product, evals = product + wanted.nulls * gram, evals + wanted.nulls * values
         product, evals = product + wanted.vectors * 2 * n * m**2, evals + wanted.vectors * 15 * m**3
     if part.operator:  # complex; a Keras kernel's axes differ, the product hardly
-        count *= 4 * frequencies(tensor.shape[2:])
+        count *= 4 * frequencies(plan.tensor.shape[2:])
     return count * product, count * evals
 
 
-def _memory(part: Part, single: bool, wanted: Wanted | None) -> int:
+def _of_factors(factors: Factors, n: int, m: int) -> tuple[float, float]:
+    """Give the operations of a spectrum from factors: two QR; the core; entries in blocks, where it may have noise."""
+    r = factors.rank
+    return 2.0 * (n + m) * r**2 + 2.0 * n * m * r * (not _low(factors, m)), 8.0 * min(r, m) ** 3
+
+
+def _low(factors: Factors, m: int) -> bool:
+    """Whether the entries of a product are of no use, as too few of its eigenvalues can be noise."""
+    return factors.rank < m / 2
+
+
+def _memory(part: Part, plan: Plan, wanted: Wanted | None) -> int:
     """Give the bytes that a row takes beside its tensor."""
     n, m, count = part.N, part.M, part.count
+    factors = _factors(plan, wanted)
     if part.operator:
         return 8 * 3 * count * n * m + 8 * OPERATOR_BYTES
-    if m >= LARGE:  # one after the other
-        # Of the Gram matrix a triangle and the pages at its edge; blocks of rows: read, in float64, squared, summed.
-        memory = 4 * m * m + 4096 * m + 4 * 8 * m * block_rows(m) + 8 * 640 * m
-    elif count == 1 and (single or n > 4 * BLOCK):
-        memory = 3 * 8 * m * m + 4 * 8 * m * block_rows(m)
-    else:
-        memory = 8 * count * (2 * n * m + 3 * m * m)
+    memory = _spectrum_memory(part, is_single(plan), factors)
     if wanted is None:
         return memory + 8 * count * 2 * n * m
-    memory += min(HELD, 8 * m * (n // sampling_step(n)))  # what noise is measured on
-    memory += 8 * min(n, _WINDOWS) * m * ((wanted.bootstrap > 0 or wanted.farms) and count == 1)
+    if factors is None or not _low(factors, m):
+        memory += min(HELD, 8 * m * (n // sampling_step(n)))  # what noise is measured on
+        memory += 8 * min(n, _WINDOWS) * m * ((wanted.bootstrap > 0 or wanted.farms) and count == 1)
     if wanted.nulls or wanted.vectors:  # one matrix whole, and what is computed of its entries
         memory += 8 * (7 if wanted.vectors else 4) * n * m
     if wanted.vectors:  # vectors and eigenvectors of it, and random ones
@@ -149,10 +164,26 @@ def _memory(part: Part, single: bool, wanted: Wanted | None) -> int:
     return memory
 
 
+def _spectrum_memory(part: Part, single: bool, factors: Factors | None) -> int:
+    """Give the bytes that a row's eigenvalues take."""
+    n, m, count = part.N, part.M, part.count
+    blocks = 4 * 8 * m * block_rows(m)  # of rows: read, in float64, squared, summed
+    if factors is not None:  # copies of both, and of their core
+        r = factors.rank
+        return 4 * 8 * r * (n + m) + 6 * 8 * min(r, m) ** 2 + blocks * (not _low(factors, m))
+    if m >= LARGE:  # one after the other: of the Gram matrix a triangle and the pages at its edge
+        return 4 * m * m + 4096 * m + blocks + 8 * 640 * m
+    if count == 1 and (single or n > 4 * BLOCK):
+        return 3 * 8 * m * m + blocks
+    return 8 * count * (2 * n * m + 3 * m * m)
+
+
 def held_bytes(plan: Plan, left: float) -> int:
     """Give the bytes of a tensor that are held at once: all of them, or as many as there is room for."""
     tensor = plan.tensor
     rows = tensor.shape[0]
+    if tensor.factors is not None and is_single(plan):  # these, in float64
+        return 8 * tensor.factors.rank * sum(tensor.shape)
     if tensor.whole:
         return tensor.nbytes
     if not is_single(plan) or tensor.nbytes <= _STREAM:

@@ -14,12 +14,16 @@ from heavytail.analysis.cost import Cost
 from heavytail.analysis.numbers import Numbers, cut
 from heavytail.diagnosis.certified import diagnose_certified
 from heavytail.diagnosis.layer import Layer, Measured, Wanted, diagnose_layer, measure
+from heavytail.diagnosis.noise import find_noise
 from heavytail.diagnosis.row import Row
+from heavytail.diagnosis.tail import TailEntries
+from heavytail.diagnosis.tail_score import tail_score
 from heavytail.diagnosis.weightwatcher import diagnose_weightwatcher, spectrum_weightwatcher
 from heavytail.errors import HeavytailError, MatrixError
 from heavytail.spectra.certified import CertifiedSpectrum, approximate_spectrum
 from heavytail.spectra.entries import Blocks
 from heavytail.spectra.exact import RANK_OPEN, pool, spectrum_of_rows, spectrum_of_stack
+from heavytail.spectra.factors import spectrum_of_factors
 from heavytail.spectra.operator import operator_spectrum
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.threads import blas_threads
@@ -191,6 +195,10 @@ def _measured(job: Job, part: Part, numbers: Numbers, cache: Cache | None, diges
     if job.wanted is None:
         spectrum = known or spectrum_weightwatcher(part.stack(numbers.block(0)), part.N, part.M)
         measured = Measured(spectrum)
+    elif numbers.product is not None:
+        factors, scale = numbers.factors(numbers.product), numbers.product.scale
+        spectrum = known or spectrum_of_factors(*factors, scale, job.plan.tensor.dtype)
+        measured = _measure_product(spectrum, numbers.matrix(), job, part)
     elif numbers.single:
         blocks = numbers.matrix()
         spectrum = known or spectrum_of_rows(blocks, part.N, part.M, job.plan.tensor.dtype, job.cost.svd, job.device)
@@ -207,6 +215,14 @@ def _measured(job: Job, part: Part, numbers: Numbers, cache: Cache | None, diges
 def _measure(spectrum: Spectrum, matrices: list[Blocks], job: Job, part: Part) -> Measured:
     assert job.wanted is not None
     return measure(spectrum, matrices, job.wanted, name=part.name, dtype=job.plan.tensor.dtype)
+
+
+def _measure_product(spectrum: Spectrum, matrix: Blocks, job: Job, part: Part) -> Measured:
+    """Measure a product; one of low rank shows no noise and is not formed, unless its entries are asked for."""
+    assert job.wanted is not None
+    if job.wanted.nulls or job.wanted.vectors or not 0 < spectrum.rank < spectrum.M / 2:
+        return _measure(spectrum, [matrix], job, part)
+    return Measured(spectrum, TailEntries(tail_score(spectrum, ())), find_noise(spectrum, [matrix]))
 
 
 def _spectrum(stack: Array, part: Part, job: Job) -> Spectrum:

@@ -1,14 +1,17 @@
-"""The numbers of a tensor: whole, in blocks of rows, or block by block of its parts."""
+"""The numbers of a tensor: whole, in blocks of rows, block by block of its parts, or as the factors of a product."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from heavytail.analysis.cache import digest_of
 from heavytail.analysis.cost import is_single
 from heavytail.spectra.entries import Blocks, turned
+from heavytail.spectra.factors import product_rows
 from heavytail.weights.layout import Plan
-from heavytail.weights.tensor import Array
+from heavytail.weights.tensor import Array, Factors
 
 __all__ = ["Numbers", "cut"]
 
@@ -26,7 +29,9 @@ class Numbers:
         self.tensor, self.rows = plan.tensor, plan.rows
         self.single = is_single(plan) and in_parts
         self.panel = held
-        self.whole = self.single and self.panel >= self.tensor.nbytes
+        self.product = self.tensor.factors if self.single else None
+        self.whole = self.single and self.product is None and self.panel >= self.tensor.nbytes
+        self.pair: tuple[Array, Array] | None = None
         self.array: Array | None = None
         self.blocks: Iterator[tuple[int, Array]] | None = None
         self.index = -1
@@ -39,9 +44,17 @@ class Numbers:
     def matrix(self) -> Blocks:
         """Give the tensor as an N x M matrix in blocks of rows."""
         rows, columns = self.tensor.shape
+        if self.product is not None:
+            return product_rows(*self.factors(self.product), self.product.scale)
         if self.whole:
             return cut(self._read())
         return self.tensor.blocks if rows >= columns else turned(self.tensor, self.panel)
+
+    def factors(self, product: Factors) -> tuple[Array, Array]:
+        """Give the two factors of the tensor in float64."""
+        if self.pair is None:
+            self.pair = product.left.read().astype(np.float64), product.right.read().astype(np.float64)
+        return self.pair
 
     def block(self, index: int) -> Array:
         """Give one of the blocks of `Plan.rows` rows, later ones after earlier ones."""

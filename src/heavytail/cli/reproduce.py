@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -19,11 +20,18 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "reproduce",
         help="recompute published claims",
         description="List the published claims that can be recomputed, or recompute some.",
-        epilog="Exit codes: 0 done; 1 a verdict is not the expected one; 2 there is no such claim.",
+        epilog="Exit codes: 0 done; 1 a verdict is not the expected one; 2 there is no such claim, or a table it needs "
+        "cannot be read.",
     )
     reproduce.add_argument("claims", metavar="ID", nargs="*", help="claims to recompute; all for all but the slow ones")
     reproduce.add_argument("--slow", action="store_true", help="with all: the slow ones too")
     reproduce.add_argument("--seed", metavar="S", type=int, default=0, help="seed of what is drawn (default: 0)")
+    reproduce.add_argument(
+        "--data",
+        metavar="DIR",
+        default=os.environ.get("HEAVYTAIL_PUBLISHED") or None,
+        help="folder of the published tables, which some claims need (default: the environment's HEAVYTAIL_PUBLISHED)",
+    )
     reproduce.add_argument("--json", metavar="FILE", help="write the outcomes as json, - for standard output")
     reproduce.set_defaults(run=_reproduce)
 
@@ -41,7 +49,7 @@ def _reproduce(options: argparse.Namespace) -> int:
         raise RequestError(f"--seed is {options.seed}; it must be at least 0")
     check_targets({"json": options.json} if options.json else {})
     outcomes = []
-    for outcome in reproduce(options.claims, options.seed, slow=options.slow):
+    for outcome in reproduce(options.claims, options.seed, slow=options.slow, data=options.data):
         outcomes.append(outcome)
         if options.json != "-":
             print_outcome(outcome, open_console())

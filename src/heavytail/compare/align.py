@@ -10,7 +10,10 @@ from heavytail.weights.layout import Plan
 
 __all__ = ["Pair", "align", "match_names"]
 
-_LEAST = 2  # components of a name that two names must share at their end
+_LEAST = 2  # components that two names must share at their end, where that is not all of one of them
+_MOST = 16  # names of one end: more tell nothing
+
+Exchange = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,11 @@ def align(base: Iterable[Plan], tuned: Iterable[Plan]) -> tuple[tuple[Pair, ...]
 def match_names(base: Iterable[str], tuned: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Match names of one model to those of another.
 
-    Equal names belong together. Of the others, the beginning that must be exchanged for another to make names equal is
-    found by the number of names that it explains, and exchanged where no two names become one; then the next. At last
-    the same is tried with dots read as underscores, as some trainers write them.
+    Equal names belong together. Of the others, each pair that ends alike proposes to exchange the beginning of the one
+    for that of the other, and the exchanges that most pairs propose are made first. Two that would give one name to two
+    others, and have as many proposals, are not made; nor is one that would rename a part of a model of which most names
+    are not in the other, as two heads may begin alike. At last the same is tried with dots read as underscores, as some
+    trainers write them.
 
     Args:
         base: names in the base, unique.
@@ -72,17 +77,18 @@ def match_names(base: Iterable[str], tuned: Iterable[str]) -> tuple[dict[str, st
     """
     base, tuned = list(base), list(tuned)
     matched = {name: name for name in set(base) & set(tuned)}
-    notes = []
+    exchanges: dict[Exchange, int] = {}
     for separator in "._":
-        while found := _exchange(
+        while found := _exchanges(
             [name for name in base if name not in matched],
             sorted(set(tuned) - set(matched.values())),
             separator,
         ):
-            old, new, pairs = found
-            matched |= pairs
-            notes.append(_note(old, new, len(pairs)))
-    return {name: matched[name] for name in base if name in matched}, tuple(notes)
+            for exchange, pairs in found.items():
+                matched |= pairs
+                exchanges[exchange] = exchanges.get(exchange, 0) + len(pairs)
+    notes = tuple(_note(old, new, count) for (old, new), count in exchanges.items())
+    return {name: matched[name] for name in base if name in matched}, notes
 
 
 def _note(old: str, new: str, count: int) -> str:
@@ -95,32 +101,60 @@ def _note(old: str, new: str, count: int) -> str:
     return f"{names} {'differs' if count == 1 else 'differ'} by dots and underscores alone"
 
 
-def _exchange(base: list[str], tuned: list[str], separator: str) -> tuple[str, str, dict[str, str]] | None:
-    """Find the beginnings whose exchange matches most names, and what it matches."""
-    keys = {name: name.replace(".", separator) for name in (*base, *tuned)}
+def _exchanges(base: list[str], tuned: list[str], separator: str) -> dict[Exchange, dict[str, str]]:
+    """Find the beginnings whose exchange matches most names, and what each of them matches."""
+    proposed = _proposed(base, tuned, separator)
+    begins = [_beginnings(names, separator) for names in (base, tuned)]
+    ranks: dict[tuple[int, bool], list[Exchange]] = defaultdict(list)
+    for exchange, pairs in proposed.items():
+        if not all(exchange) or any(2 * len(pairs) > at[one] for at, one in zip(begins, exchange, strict=True)):
+            ranks[-len(pairs), all(exchange)].append(exchange)
+    found = {}
+    seen: set[tuple[int, str]] = set()
+    for _, equals in sorted(ranks.items()):
+        named = [pair for exchange in equals for pair in proposed[exchange].items()]
+        claims = Counter(claim for pair in named for claim in enumerate(pair))
+        for exchange in sorted(equals):
+            pairs = proposed[exchange]
+            if all(claims[claim] == 1 and claim not in seen for pair in pairs.items() for claim in enumerate(pair)):
+                found[exchange] = pairs
+        seen |= set(claims)
+    return found
+
+
+def _proposed(base: list[str], tuned: list[str], separator: str) -> dict[Exchange, dict[str, str]]:
+    """Give for each exchange of beginnings the names that become equal by it; each pair is as long alike as may be."""
     ends = defaultdict(list)
     for name in base:
-        for at in _cuts(keys[name], separator):
-            ends[keys[name][at:]].append(name)
-    votes: Counter[tuple[str, str]] = Counter()
-    pairs: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        key = name.replace(".", separator)
+        for at in _cuts(key, separator):
+            ends[key[at:]].append((key[:at], name))
+    proposed: dict[Exchange, dict[str, str]] = defaultdict(dict)
     for name in tuned:
-        key = keys[name]
-        end = next((at for at in _cuts(key, separator) if key[at:] in ends), None)
-        if end is None or len(ends[key[end:]]) > 1:
+        key = name.replace(".", separator)
+        end = next((at for at in _cuts(key, separator) if _common(ends.get(key[at:], []), key, at, separator)), None)
+        if end is None:
             continue
-        (other,) = ends[key[end:]]
-        exchange = keys[other][: len(keys[other]) - len(key) + end], key[:end]
-        if other not in pairs[exchange]:
-            votes[exchange] += 1
-            pairs[exchange][other] = name
-    if not votes:
-        return None
-    (old, new), _ = min(votes.items(), key=lambda item: (-item[1], item[0]))
-    return old, new, pairs[old, new]
+        alike = _common(ends[key[end:]], key, end, separator)
+        if len(alike) <= _MOST:
+            for old, other in alike:
+                proposed[old, key[:end]].setdefault(other, name)
+    return proposed
+
+
+def _common(ends: list[tuple[str, str]], key: str, at: int, separator: str) -> list[tuple[str, str]]:
+    """Keep what has enough in common with a name from some place on: all of one of both, or several components."""
+    if at == 0 or key.count(separator, at) + 1 >= _LEAST:
+        return ends
+    return [(old, name) for old, name in ends if not old]
+
+
+def _beginnings(names: list[str], separator: str) -> Counter[str]:
+    """Count the names of each beginning."""
+    keys = (name.replace(".", separator) for name in names)
+    return Counter(key[:at] for key in keys for at in _cuts(key, separator))
 
 
 def _cuts(key: str, separator: str) -> list[int]:
-    """Give where a name may be cut so that enough components are left, the longest end first."""
-    places = [0, *(i + 1 for i, letter in enumerate(key) if letter == separator)]
-    return places[: max(1, len(places) - _LEAST + 1)]
+    """Give where a name may be cut, the longest end first."""
+    return [0, *(i + 1 for i, letter in enumerate(key) if letter == separator)]

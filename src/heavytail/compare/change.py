@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import hypot, inf, isfinite, log10, nan, sqrt
 from typing import Any
@@ -65,19 +65,13 @@ def _of_exponents(
     if fits[0] is None or fits[1] is None:
         return {}
     if not replicates:
-        return {"alpha": _apart(base, tuned, 1.0, 1.0)} | {
-            "alpha_weighted": _apart(base, tuned, *(layer.row.log_spectral_norm for layer in (base, tuned)))
-        }
+        return {name: _apart(base, tuned, values) for name, values in _FROM_ALPHA.items()}
     assert base.spectrum is not None
     assert tuned.spectrum is not None
     pair = fits[0], fits[1]
     alphas = bootstrap_pairs(base.spectrum.positive, tuned.spectrum.positive, pair, replicates, seed)
     width = _EIGENVALUES * max(scatter(fit) for fit in pair)
-    changes = {"alpha": alphas[1] - alphas[0]}
-    logs = [layer.row.log_spectral_norm for layer in (base, tuned)]
-    changes["alpha_weighted"] = alphas[1] * logs[1] - alphas[0] * logs[0]
-    norms = [_log_alpha_norm(layer, a) for layer, a in zip((base, tuned), alphas, strict=True)]
-    changes["log_alpha_norm"] = norms[1] - norms[0]
+    changes = {name: of(tuned, alphas[1]) - of(base, alphas[0]) for name, of in _FROM_ALPHA.items()}
     return {name: _resampled(base, tuned, name, draws, width) for name, draws in changes.items()}
 
 
@@ -100,14 +94,27 @@ def _log_alpha_norm(layer: Layer, alphas: Vector) -> Vector:
     return np.asarray(alphas * log10(float(evals[-1])) + np.log10(sums))
 
 
-def _apart(base: Layer, tuned: Layer, *factors: float) -> MetricChange:
-    """Give the change of alpha, each times its factor, from the intervals of both."""
-    rows = base.row, tuned.row
-    before, after = (row.alpha * factor for row, factor in zip(rows, factors, strict=True))
-    below = [(row.alpha - row.alpha_lo) * abs(factor) for row, factor in zip(rows, factors, strict=True)]
-    above = [(row.alpha_hi - row.alpha) * abs(factor) for row, factor in zip(rows, factors, strict=True)]
+def _apart(base: Layer, tuned: Layer, values: Callable[[Layer, Vector], Vector]) -> MetricChange:
+    """Give the change of a metric that follows from alpha, from the intervals of alpha in both models."""
+    found = []
+    for layer in (base, tuned):
+        value, *ends = values(layer, np.array([layer.row.alpha, layer.row.alpha_lo, layer.row.alpha_hi]))
+        found.append((float(value), float(value - min(ends)), float(max(ends) - value)))
+    (before, below, above), (after, under, over) = found
     change = after - before
-    return MetricChange(before, after, change - hypot(below[1], above[0]), change + hypot(above[1], below[0]))
+    return MetricChange(before, after, change - hypot(under, above), change + hypot(over, below))
+
+
+def _weighted(layer: Layer, alphas: Vector) -> Vector:
+    return alphas * layer.row.log_spectral_norm
+
+
+_FROM_ALPHA: Mapping[str, Callable[[Layer, Vector], Vector]] = {
+    "alpha": lambda layer, alphas: alphas,
+    "alpha_weighted": _weighted,
+    "log_alpha_norm": _log_alpha_norm,
+}
+"""Metrics of a layer that follow from its exponent."""
 
 
 def _error(layer: Layer, name: str) -> float:
@@ -134,6 +141,8 @@ def kind_of_change(delta: Layer) -> str:
     spectrum, noise = delta.spectrum, delta.noise
     if spectrum is None or spectrum.M < MIN_SIZE:
         return ""
+    if spectrum.rank == 0:  # no more than what rounding makes
+        return "noise"
     if _is_low_rank(delta):
         return "low rank"
     if noise is None or noise.reason or not noise.bulks:

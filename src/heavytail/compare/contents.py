@@ -56,9 +56,11 @@ def match_contents(pairs: Iterable[Pair]) -> tuple[tuple[Pair, ...], tuple[str, 
 
 def is_turned(base: Tensor, tuned: Tensor) -> bool:
     """Whether the second of two matrices is laid out as the transpose of the first."""
+    if len(base.shape) != 2 or base.shape != tuned.shape[::-1]:
+        return False
     if base.shape != tuned.shape:
-        return base.shape == tuned.shape[::-1]
-    if len(base.shape) != 2 or base.shape[0] != base.shape[1] or base.shape[0] < _FEWEST:
+        return True
+    if base.shape[0] < _FEWEST:
         return False
     first, second = _corner(base), _corner(tuned)
     if first is None or second is None:
@@ -108,4 +110,4 @@ def _corner(tensor: Tensor) -> Matrix | None:
     except (HeavytailError, StopIteration):
         return None
     corner = np.asarray(block[:, :_CORNER], dtype=np.float64)
-    return corner if np.isfinite(corner).all() else None
+    return corner - corner.mean() if np.isfinite(corner).all() else None  # two positive matrices are not alike by that

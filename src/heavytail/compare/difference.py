@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from math import sqrt
+from math import sqrt, ulp
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,8 @@ class Size:
     Attributes:
         base: Frobenius norm of the first.
         tuned: Frobenius norm of the second.
-        change: Frobenius norm of their difference; exactly 0 where all numbers are the same, NaN among them too.
+        change: Frobenius norm of their difference; 0 where all numbers are the same, NaN among them
+            too, and only there.
     """
 
     base: float
@@ -59,7 +60,8 @@ def size_of_change(base: Tensor, tuned: Tensor) -> Size:
         same = np.array_equal(x, y, equal_nan=True)
         equal &= same
         squares += [_square(x), _square(y), 0.0 if same else _square(y - x)]
-    return Size(sqrt(squares[0]), sqrt(squares[1]), 0.0 if equal else sqrt(squares[2]))
+    change = 0.0 if equal else sqrt(squares[2]) or ulp(0.0)  # squares of tiny numbers vanish, a change does not
+    return Size(sqrt(squares[0]), sqrt(squares[1]), change)
 
 
 def _square(x: NDArray[np.float64]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import floor, isfinite, log10
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -26,6 +26,7 @@ _SCRIPTS = ("draw.js", "depth.js", "noise.js", "phase.js", "spectrum.js", "tail.
 _OWN_SCRIPTS = ("compare_depth.js", "compare_panel.js", "compare.js")
 _STATUSES = ("ok", "unmatched", "failed", "unsupported", "skipped")
 _VECTORS = 12  # at most so many are listed
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _FIGURES = {
     "alpha": "α",
     "alpha_weighted": "α̂",
@@ -108,11 +109,11 @@ def render(comparison: Comparison) -> str:
 def _short_names(*names: str) -> list[str]:
     """Give the last parts of two names, as many of them as tell the one from the other."""
     parts = [printable(name).rstrip("/").split("/") for name in names]
-    for depth in range(1, max(map(len, parts))):
+    for depth in range(1, max(map(len, parts)) + 1):
         short = ["/".join(part[-depth:]) for part in parts]
         if short[0] != short[1]:
             return short
-    return [part[-1] for part in parts] if parts[0] == parts[1] else ["/".join(part) for part in parts]
+    return [part[-1] for part in parts]
 
 
 def _facts(summary: Mapping[str, Any]) -> list[str]:
@@ -139,8 +140,7 @@ def _figures(metrics: Mapping[str, Mapping[str, float]]) -> list[_Figure]:
         _Figure(
             metric,
             label,
-            _short(found["change"], sign=True),
-            f"± {_short(found['error'])}" if isfinite(found["error"]) else "",
+            *_measured(found["change"], found["error"]),
             f"{_two(found['base'])} → {_two(found['tuned'])}" if found["layers"] else "",
             int(found["layers"]),
             OF_A_LAYER[metric],
@@ -179,10 +179,18 @@ def _two(value: float) -> str:
     return f"{value:.2f}".replace("-", "−") if isfinite(value) else "–"
 
 
-def _short(value: float, sign: bool = False) -> str:
-    """Write a number to two significant digits."""
-    if not isfinite(value):
-        return "–"
-    rounded = float(f"{value:.2g}")
-    text = f"{rounded:+g}" if sign and rounded else f"{rounded:g}"
-    return text.replace("-", "−")
+def _measured(change: float, error: float) -> tuple[str, str]:
+    """Write a change with its sign, and its standard error to two digits, both to the same decimals.
+
+    Small ones are written as a number times a power of ten, which stands behind the error too.
+    """
+    if not isfinite(change):
+        return "–", ""
+    size = max(abs(change), error if isfinite(error) else 0.0)
+    power = floor(log10(size)) if 0 < size < 1e-3 else 0
+    least = error if isfinite(error) and error > 0 else abs(change)
+    decimals = max(0, power + 1 - floor(log10(least))) if least > 0 else 0
+    unit = f"×10{str(power).translate(_SUPERSCRIPTS)}" if power else ""
+    texts = (f"{x / 10.0**power:{sign}.{decimals}f}" for x, sign in ((change, "+" if change else ""), (error, "")))
+    number, plus_minus = (text.replace("-", "−") + unit for text in texts)
+    return number, f"± {plus_minus}" if isfinite(error) else ""

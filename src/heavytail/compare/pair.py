@@ -36,6 +36,7 @@ class PairJob:
         delta: what is to be done with the difference, where that is known on its own, as of an adapter.
         replicates: resampled spectra for the intervals of changes; 0 for intervals from those of both models.
         directions: leading singular directions that are compared.
+        added: whether the other model's numbers are the base's and what is added to them, not rounded.
         untouched: whether the other model is the base with an adapter that leaves this tensor as it is.
         seed: of the resampling.
         memory: bytes that it takes.
@@ -47,6 +48,7 @@ class PairJob:
     delta: Job | None = None
     replicates: int = 0
     directions: int = 10
+    added: bool = False
     untouched: bool = False
     seed: int = 0
     memory: int = 0
@@ -96,7 +98,8 @@ def compare_pair(job: PairJob, cache: Cache | None = None) -> list[LayerChange]:
 
 def _size(base: Plan, tuned: Plan) -> Size:
     """Measure how far two tensors are from each other; a single number tells nothing of a layer."""
-    return size_of_change(base.tensor, tuned.tensor) if base.tensor.shape else Size(nan, nan, nan)
+    readable = base.tensor.problem is None and tuned.tensor.problem is None
+    return size_of_change(base.tensor, tuned.tensor) if base.tensor.shape and readable else Size(nan, nan, nan)
 
 
 def _alone(job: PairJob) -> list[ChangeRow]:
@@ -129,10 +132,12 @@ def _common(part: Part | None, pair: tuple[Plan, Plan], other: Part | None = Non
     """Make the row of what both models have."""
     base, tuned = pair
     row = _shaped(part, base)
+    if other is None and len(tuned.parts) == 1:
+        other = tuned.parts[0]
     tuned_name = other.name if other else tuned.name or tuned.tensor.name
     return replace(
         row,
-        tuned_name="" if tuned_name == row.name else tuned_name,
+        tuned_name="" if tuned_name in (row.name, base.tensor.name) else tuned_name,
         base_dtype=_stored(base),
         tuned_dtype=_stored(tuned),
     )
@@ -156,18 +161,25 @@ def _mismatch(base: Plan, tuned: Plan) -> str:
         return "{} in the first model, {} in the second".format(*shapes)
     kinds = [[(part.N, part.M, part.count, part.operator) for part in plan.parts] for plan in (base, tuned)]
     if kinds[0] != kinds[1]:
-        one, other = (plan.reason or f"is read as {len(plan.parts)} parts" for plan in (base, tuned))
-        return f"in the first model: {one}; in the second: {other}"
+        return f"in the first model: {_reading(base)}; in the second: {_reading(tuned)}"
     return ""
+
+
+def _reading(plan: Plan) -> str:
+    """Say what a tensor is taken for."""
+    if not plan.parts:
+        return plan.reason
+    kinds = " and ".join(dict.fromkeys(part.kind for part in plan.parts))
+    return f"{kinds}, {len(plan.parts)} part{'s' if len(plan.parts) > 1 else ''}"
 
 
 def _left_out(pair: tuple[Plan, Plan], size: Size) -> ChangeRow:
     """Make the row of a tensor that is no weight matrix: how far it moved is told all the same."""
-    base = pair[0]
+    told = next((plan for plan in pair if plan.status == "unsupported"), pair[0])
     return replace(
         _common(None, pair),
-        status=base.status,
-        reason=base.reason,
+        status=told.status,
+        reason=told.reason,
         change="none" if size.change == 0 else "",
         relative_change=size.relative,
     )
@@ -225,7 +237,9 @@ def _changed(
 ) -> LayerChange:
     """Compare a part whose numbers differ."""
     base, tuned = (_stack(one, part) for one, part in zip(numbers, parts, strict=True))
-    delta = _adapter(job) or _delta(base, tuned, parts[0], numbers, size)
+    delta = _adapter(job) or _delta(base, tuned, parts[0], numbers, size, job.added)
+    if delta.row.lambda_max == 0:  # what changed is another part of the tensor
+        return LayerChange(_unchanged(row, layers[0]), *layers)
     subspaces = _subspaces(base, tuned, parts[0], job.directions)
     draw = np.random.default_rng([job.seed, crc32(row.name.encode("utf-8", "surrogateescape"))])
     metrics = metric_changes(*layers, job.replicates, draw)
@@ -244,9 +258,11 @@ def _stack(numbers: Numbers, part: Part) -> list[Blocks]:
     return [cut(matrix) for matrix in part.stack(numbers.block(part.block))]
 
 
-def _delta(base: list[Blocks], tuned: list[Blocks], part: Part, numbers: tuple[Numbers, Numbers], size: Size) -> Layer:
-    """Analyse the difference as matrices of its own; its rank is held against the rounding of both models."""
-    dtype = max((one.tensor.dtype for one in numbers), key=unit_roundoff)
+def _delta(
+    base: list[Blocks], tuned: list[Blocks], part: Part, numbers: tuple[Numbers, Numbers], size: Size, added: bool
+) -> Layer:
+    """Analyse the difference as matrices of its own; its rank is held against the rounding that it has in it."""
+    dtype = "float64" if added else max((one.tensor.dtype for one in numbers), key=unit_roundoff)
     deltas = [difference(one, other) for one, other in zip(base, tuned, strict=True)]
     if numbers[0].single:
         spectrum = spectrum_of_rows(deltas[0], part.N, part.M, dtype, norm=max(size.base, size.tuned))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from heavytail.compare.row import COLUMNS, DEFINITIONS, KINDS_OF_CHANGE, METRICS, ChangeRow
+from heavytail.diagnosis.row import DEFINITIONS as OF_A_LAYER
 from heavytail.report.attention import Finding
 from heavytail.report.curves import ccdf, log_histogram, significant
 from heavytail.report.payload import curves_payload, noise_payload, printable
@@ -27,11 +29,14 @@ _FIT = ("alpha", "alpha_lo", "alpha_hi", "xmin", "xmax", "num_pl_spikes", "num_e
 _EXACT, _POINTS = 30, 90  # of the CCDFs of both models, which lie over each other
 _OWN = COLUMNS[: -5 * len(METRICS)]
 
+COMPUTED = ("log_norm", "log_spectral_norm", "stable_rank", "matrix_rank", "entropy", "num_spikes")
+"""Metrics that are computed from the numbers and not estimated: their changes have no intervals."""
+
 GROUPS: dict[str, tuple[str, ...]] = {
-    "identity": tuple(name for name in _OWN if name in _TEXTS and name != "change") + ("N", "M", "num_matrices"),
-    "change": ("change", "relative_change", "relative_spectral_change", "suggested_rank", "suggested_share"),
-    "directions": ("directions", "overlap", "largest_angle", "intruders"),
-    "spectrum of the change": tuple(name for name in _OWN if name.startswith("delta_")),
+    "identity": _OWN[: _OWN.index("change")],
+    "change": ("change", "relative_change", "relative_spectral_change"),
+    "spectrum of the change": tuple(name for name in _OWN if name.startswith(("delta_", "suggested_"))),
+    "directions": _OWN[_OWN.index("directions") :],
     **{metric: COLUMNS[len(_OWN) + 5 * i :][:5] for i, metric in enumerate(METRICS)},
 }
 """Columns that are shown together."""
@@ -54,7 +59,8 @@ def payload(comparison: Comparison, rows: Sequence[ChangeRow], findings: Iterabl
     Returns:
         Columns by name (those without any value are null); by row the curves, the noise and the power law of the
         change, the spectra of both models, how their leading directions lie, and findings; groups, definitions, kinds
-        of change and metrics, in their order.
+        of change and metrics, in their order, with what these mean and which of
+        them are computed; the median relative change of what changed.
     """
     layers = comparison.layers
     deltas = [(layer.delta.spectrum, layer.delta.noise) if layer.delta else (None, None) for layer in layers]
@@ -71,7 +77,16 @@ def payload(comparison: Comparison, rows: Sequence[ChangeRow], findings: Iterabl
         "definitions": DEFINITIONS,
         "kinds": KINDS_OF_CHANGE,
         "metrics": METRICS,
+        "computed": COMPUTED,
+        "meanings": {metric: OF_A_LAYER[metric] for metric in METRICS},
+        "median": _median([row.relative_change for row in rows if row.status == "ok"]),
     }
+
+
+def _median(changes: Sequence[float]) -> float | int | None:
+    """Give the median of the relative changes of the layers that changed."""
+    moved = [change for change in changes if 0 < change < np.inf]
+    return significant(np.array([median(moved)]))[0] if moved else None
 
 
 def _columns(rows: Sequence[ChangeRow]) -> dict[str, list[Any] | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,9 +25,10 @@ from heavytail.diagnosis.layer import Wanted
 from heavytail.errors import RequestError
 from heavytail.tails.bootstrap import MIN_COUNT
 from heavytail.threads import blas_threads
-from heavytail.weights.adapters import is_adapter, merged
-from heavytail.weights.layout import Plan, plan
-from heavytail.weights.tensor import Source
+from heavytail.weights.adapters import base_name, merged
+from heavytail.weights.layout import Plan
+from heavytail.weights.products import product_blocks
+from heavytail.weights.tensor import Source, Tensor
 
 __all__ = ["compare"]
 
@@ -100,7 +102,7 @@ def compare(
     if not any(pair.base and pair.tuned for pair in pairs):
         raise RequestError(f"{before.source.name} and {after.source.name} have no tensor in common: {_examples(pairs)}")
     common = PairJob(None, None, replicates=bootstrap, directions=directions, seed=seed)
-    adapter = is_adapter(after.source)
+    adapter = any(_adds(plan.tensor) for plan in after.plans)
     foreign = before.source.format != after.source.format
     todo = [_job(pair, common, room, adapter, foreign, kept is not None) for pair in pairs]
     found = _run(todo, threads, min(room, available()), kept, progress)
@@ -132,9 +134,29 @@ def _check(conv: str, bootstrap: int, directions: int, seed: int) -> None:
 
 
 def _aligned(before: Estimate, after: Estimate) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    pairs, notes = align(before.plans, after.plans)
+    pairs, notes = align(before.plans, _unwrapped(after.plans))
     pairs, more = match_contents(pairs)
     return pairs, notes + more
+
+
+def _unwrapped(plans: tuple[Plan, ...]) -> tuple[Plan, ...]:
+    """Give tensors that stand beside those of an adapter the names that they have in the base model."""
+    if not any(_adds(plan.tensor) for plan in plans):
+        return plans
+    taken = {plan.tensor.name for plan in plans}
+    found = []
+    for plan in plans:
+        name = base_name(plan.tensor.name)
+        if name not in taken:
+            plan = replace(plan, tensor=replace(plan.tensor, name=name))
+            taken.add(name)
+        found.append(plan)
+    return tuple(found)
+
+
+def _adds(tensor: Tensor) -> bool:
+    """Whether a tensor is what an adapter adds to another, and no weight of its own."""
+    return isinstance(tensor.blocks, partial) and tensor.blocks.func is product_blocks
 
 
 def _selected(pairs: tuple[Pair, ...], source: Source, layers: str | list[str]) -> tuple[Pair, ...]:
@@ -165,14 +187,17 @@ def _examples(pairs: tuple[Pair, ...]) -> str:
 
 def _job(pair: Pair, common: PairJob, room: float, adapter: bool, foreign: bool, keep: bool) -> PairJob:
     """Say what is to be done with a pair, and what it takes."""
-    base, tuned, delta = pair.base, pair.tuned, None
+    base, tuned = _untied(pair.base, pair.tuned), _untied(pair.tuned, pair.base)
+    delta, added = None, False
     if base and tuned and base.parts and tuned.parts:
-        if adapter and tuned.tensor.factors is not None:
-            if base.tensor.shape == tuned.tensor.shape:
-                delta = tuned if len(base.parts) == 1 else None
-                tuned = _planned(merged(base.tensor, tuned.tensor), base)
-        elif (foreign or base.tensor.shape != tuned.tensor.shape) and is_turned(base.tensor, tuned.tensor):
-            tuned = _planned(transposed(tuned.tensor), tuned)
+        unlike = base.tensor.shape != tuned.tensor.shape
+        if _adds(tuned.tensor):
+            whole = merged(base.tensor, tuned.tensor)
+            added = whole.problem is None
+            delta = tuned if added and _is_all(tuned, base) else None
+            tuned = replace(base, tensor=whole) if added else tuned
+        elif (foreign or base.tensor.name != tuned.tensor.name or unlike) and is_turned(base.tensor, tuned.tensor):
+            tuned = _read_as(transposed(tuned.tensor), base, tuned)
     untouched = adapter and tuned is None
     jobs = [
         None if p is None else Job(p, cost(p, Wanted(), room / 3), Wanted(), keep=keep) for p in (base, tuned, delta)
@@ -187,17 +212,33 @@ def _job(pair: Pair, common: PairJob, room: float, adapter: bool, foreign: bool,
         base=jobs[0],
         tuned=jobs[1],
         delta=jobs[2],
+        added=added,
         untouched=untouched,
         memory=memory,
         work=2 * sum(c.work for c in costs),
     )
 
 
-def _planned(tensor: Any, like: Plan) -> Plan:
-    """Plan a tensor that stands for another, under that one's names."""
-    (found,) = plan([tensor])
-    parts = tuple(replace(part, name=one.name) for part, one in zip(found.parts, like.parts, strict=False))
-    return replace(found, parts=parts, name=like.name)
+def _is_all(adapter: Plan, base: Plan) -> bool:
+    """Whether what an adapter adds is all that becomes of a tensor, as one matrix."""
+    factors = adapter.tensor.factors
+    return factors is not None and factors.magnitude is None and len(base.parts) == base.parts[0].count == 1
+
+
+def _untied(one: Plan | None, other: Plan | None) -> Plan | None:
+    """Plan a tensor that is tied to another in one model alone as it is planned where it stands on its own."""
+    if one is None or other is None or one.kind != "tied" or not other.parts:
+        return one
+    return _read_as(one.tensor, other, one) if one.tensor.shape == other.tensor.shape else one
+
+
+def _read_as(tensor: Tensor, like: Plan, named: Plan) -> Plan:
+    """Plan a tensor of one model as its partner in the other is planned, under the names of its own."""
+    name = named.name or (named.parts[0].name if len(named.parts) == 1 else named.tensor.name)
+    single = len(like.parts) == 1
+    names = [name if single else f"{name}:{part.name.rpartition(':')[2]}" for part in like.parts]
+    parts = (replace(part, name=own) for part, own in zip(like.parts, names, strict=True))
+    return Plan(tensor, tuple(parts), like.rows, name)
 
 
 def _run(

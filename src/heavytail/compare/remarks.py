@@ -45,7 +45,7 @@ def in_short(rows: Iterable[ChangeRow], summary: Mapping[str, Any]) -> tuple[str
         whether there are new directions.
     """
     ok = [row for row in rows if row.status == "ok"]
-    said = (*_extent(ok, summary), _prevailing(ok), _retyped(ok), _new_directions(summary))
+    said = (*_extent(ok, summary), _adapter(ok), _prevailing(ok), _retyped(ok), _new_directions(summary))
     return tuple(filter(None, said))
 
 
@@ -69,18 +69,20 @@ def _extent(ok: Sequence[ChangeRow], summary: Mapping[str, Any]) -> list[str]:
         return [f"Nothing changed: every number of {_all(len(ok), vectors)} is the same."]
     size = summary["relative_change"]
     by = f", by {percent(size)} of their norm over all" if changed and isfinite(size) else ""
-    if ok and changed == len(ok):
-        first = f"Every one of the {plural(len(ok), 'matrix', 'matrices')} changed{by}"
-    else:
-        first = f"{changed} of {plural(len(ok), 'matrix', 'matrices')} changed{by}; the others are exactly as they were"
-    if not vectors:
-        return [f"{first}."]
-    those = "all changed" if moved == vectors else f"{moved} changed" if moved else "none changed"
-    return [f"{first}. Of {plural(vectors, 'vector')} {those}."]
+    others = "; the others are exactly as they were" if 0 < changed < len(ok) else ""
+    said = f"{changed or 'None'} of {plural(len(ok), 'matrix', 'matrices')} changed{by}{others}."
+    return [f"{said} {moved or 'None'} of {plural(vectors, 'vector')} changed." if vectors else said]
 
 
 def _all(matrices: int, vectors: int) -> str:
     return plural(matrices, "matrix", "matrices") + (f" and {plural(vectors, 'vector')}" if vectors else "")
+
+
+def _adapter(ok: Sequence[ChangeRow]) -> str:
+    """Say that the other model is an adapter where that is seen: what it leaves as it is has no numbers of its own."""
+    untouched = sum(not row.tuned_dtype for row in ok)
+    matrices = plural(untouched, "matrix", "matrices")
+    return f"The other model is an adapter of the base, which leaves {matrices} alone." if untouched else ""
 
 
 def _prevailing(ok: Sequence[ChangeRow]) -> str:
@@ -90,7 +92,8 @@ def _prevailing(ok: Sequence[ChangeRow]) -> str:
     if len(told) < 2 or 2 * count < len(told):
         return ""
     ranks = [row.suggested_rank for row in told if row.change == kind and isfinite(row.suggested_rank)]
-    which = f"{count} of the {len(told)} changed matrices" if count < len(told) else f"all {count} changed matrices"
+    large = "changed matrices" + (" that are large enough to tell" if any(not row.change for row in ok) else "")
+    which = f"{count} of the {len(told)} {large}" if count < len(told) else f"all {count} {large}"
     return f"The change of {which} {_TYPICAL[kind].format(ranks=_ranks(ranks))}."
 
 
@@ -164,8 +167,10 @@ def _of_status(status: str, text: str) -> Callable[[Sequence[ChangeRow]], Iterab
 
 def _unmatched(matrix: bool) -> Callable[[Sequence[ChangeRow]], Iterable[tuple[ChangeRow, str]]]:
     def find(rows: Sequence[ChangeRow]) -> Iterable[tuple[ChangeRow, str]]:
-        alone = (row for row in rows if row.status == "unmatched" and isfinite(row.N) == matrix)
-        return ((row, f"has no counterpart: {row.reason}") for row in alone)
+        for row in rows:
+            if row.status == "unmatched" and isfinite(row.N) == matrix:
+                alone = not (row.base_dtype and row.tuned_dtype)
+                yield row, row.reason if alone else f"does not match: {row.reason}"
 
     return find
 
@@ -220,10 +225,10 @@ def _phase(rows: Sequence[ChangeRow]) -> Iterable[tuple[ChangeRow, str]]:
 
 _CHECKS = (
     _Check("problem", _of_status("failed", "could not be compared: "), "layers could not be compared"),
-    _Check("warning", _of_status("unsupported", "cannot be read as numbers: "), "tensors cannot be read as numbers"),
-    _Check("warning", _unmatched(matrix=True), "matrices have no counterpart in the other model"),
     _Check("warning", _intruders, "layers have leading directions far from all of the base's (intruder dimensions)"),
     _Check("warning", _far, "layers changed far more than the others"),
+    _Check("warning", _unmatched(matrix=True), "matrices have no counterpart in the other model"),
+    _Check("warning", _of_status("unsupported", "cannot be read as numbers: "), "tensors cannot be read as numbers"),
     _Check("note", _from_zero, "layers were zero in the base, so their change has no relative size"),
     _Check(
         "note",

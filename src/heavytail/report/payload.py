@@ -26,7 +26,7 @@ from heavytail.spectra.spectrum import Spectrum
 if TYPE_CHECKING:
     from heavytail.report.model_report import ModelReport
 
-__all__ = ["clean", "payload", "printable"]
+__all__ = ["clean", "curves_payload", "noise_payload", "payload", "printable"]
 
 Vector = NDArray[np.float64]
 
@@ -64,10 +64,10 @@ def payload(report: ModelReport, rows: Sequence[Row], findings: Iterable[Finding
     return {
         "count": len(rows),
         "columns": {name: _column(name, rows) for name in COLUMNS},
-        "curves": [_curves(report.spectra.get(row.name), report.noise.get(row.name)) for row in report.rows],
+        "curves": [curves_payload(report.spectra.get(row.name), report.noise.get(row.name)) for row in report.rows],
         "tails": [tail_payload(report.tails.get(row.name)) for row in report.rows],
         "phases": [phase_payload(report.phases.get(row.name), row, report.noise.get(row.name)) for row in report.rows],
-        "noise": [_noise(report.noise.get(row.name), report.spectra.get(row.name)) for row in report.rows],
+        "noise": [noise_payload(report.noise.get(row.name), report.spectra.get(row.name)) for row in report.rows],
         "vectors": [_vectors(report.vectors.get(row.name, ())) for row in report.rows],
         "findings": _by_row(rows, findings),
         "groups": GROUPS,
@@ -86,8 +86,15 @@ def _column(name: str, rows: Sequence[Row]) -> list[Any] | None:
     return values if any(values) else None
 
 
-def _curves(spectrum: Spectrum | None, noise: Noise | None) -> dict[str, Any] | None:
-    """Give the curves of a spectrum: eigenvalues at or below the floor are counted, not drawn."""
+def curves_payload(spectrum: Spectrum | None, noise: Noise | None) -> dict[str, Any] | None:
+    """Give the curves of a spectrum as the page's script draws them; None where nothing of it is positive.
+
+    Eigenvalues at or below the floor are counted, not drawn.
+
+    Args:
+        spectrum: the spectrum of a row.
+        noise: its noise, whose edge limits the linear histograms and whose shuffled copies stand beside them.
+    """
     if spectrum is None or not spectrum.evals.size or spectrum.evals[-1] <= 0:
         return None
     evals = spectrum.evals
@@ -127,8 +134,13 @@ def _edge(noise: Noise | None) -> float:
     return inf if noise is None or noise.reason or not noise.bulks else max(bulk.edge for bulk in noise.bulks)
 
 
-def _noise(noise: Noise | None, spectrum: Spectrum | None) -> dict[str, Any] | None:
-    """Give the noise of a row: its law and its evidence, or the reason why it has none; and its shuffled copies."""
+def noise_payload(noise: Noise | None, spectrum: Spectrum | None) -> dict[str, Any] | None:
+    """Give the noise of a row: its law and its evidence, or the reason why it has none; and its shuffled copies.
+
+    Args:
+        noise: the noise of a row; None where none was looked for.
+        spectrum: its spectrum.
+    """
     if noise is None or spectrum is None:
         return None
     found: dict[str, Any] = {

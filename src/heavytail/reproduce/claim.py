@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Check", "Claim", "Outcome", "Row", "Verdict", "within"]
+from heavytail.reproduce.published import Table
+
+__all__ = ["Check", "Claim", "Outcome", "Row", "Verdict", "printed", "within"]
 
 
 class Verdict(StrEnum):
-    """What became of a published number, from the best to the worst."""
+    """What became of a published number, from the best to the worst; DATA_MISSING is of whole claims alone."""
 
     REPRODUCED = "reproduced"
     DOES_NOT_CARRY_OVER = "does not carry over"
     PUBLISHED_WRONG = "published value wrong"
     NOT_REPRODUCED = "not reproduced"
+    DATA_MISSING = "data missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,18 @@ def within(name: str, low: float, high: float, note: str = "", expected: Verdict
     return Check(name, (low + high) / 2, (high - low) / 2, note, expected)
 
 
+def printed(name: str, digits: str, note: str = "", expected: Verdict = Verdict.REPRODUCED) -> Check:
+    """Give the check of a number as it was printed: the tolerance is half a unit of its last digit.
+
+    Example:
+        >>> [printed("R2", digits).against(0.8835).verdict.value for digits in ("0.88", "0.883")]
+        ['reproduced', 'reproduced']
+    """
+    decimals = len(digits.partition(".")[2])
+    a_tie_goes_either_way = 1 + 1e-9
+    return Check(name, float(digits), 0.5 * 10.0**-decimals * a_tie_goes_either_way, note, expected)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A published number beside ours.
@@ -112,11 +127,12 @@ class Claim:
         source: paper and figure, notebook or section.
         what: what is computed.
         size: sizes and numbers of draws used, and the published ones where they differ.
-        compute: measures the values that the checks name, from a random generator.
+        compute: measures the values that the checks name, from a random generator and the tables of `data`.
         checks: the published numbers, at least one.
         seconds: run time that was measured, on one processor.
         reason: why a published value is wrong or does not carry over, where one is or does not.
         slow: whether it is left out unless asked for.
+        data: names of the published tables that it is computed from, which are no part of this package.
     """
 
     id: str
@@ -124,11 +140,12 @@ class Claim:
     source: str
     what: str
     size: str
-    compute: Callable[[np.random.Generator], Mapping[str, float]]
+    compute: Callable[..., Mapping[str, float]]
     checks: tuple[Check, ...]
     seconds: float
     reason: str = ""
     slow: bool = False
+    data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a claim that checks nothing or expects a disagreement without a reason."""
@@ -137,13 +154,21 @@ class Claim:
         if any(check.expected is not Verdict.REPRODUCED for check in self.checks) and not self.reason:
             raise ValueError(f"claim {self.id} expects a disagreement and gives no reason")
 
-    def run(self, seed: int = 0) -> Outcome:
-        """Recompute the claim; the seed alone decides the result, whatever else is run.
+    def run(self, seed: int = 0, tables: Mapping[str, Table] | None = None) -> Outcome:
+        """Recompute the claim; the seed and the tables decide the result, whatever else is run.
+
+        Args:
+            seed: the seed of what is drawn.
+            tables: the published tables, by name; without any, a claim that needs some is of missing data.
 
         Raises:
             ValueError: if the computation did not measure what a check names.
+            SourceError: if a table has no such rows, or no number where one is needed.
         """
-        ours = self.compute(np.random.default_rng([seed, *self.id.encode()]))
+        if self.data and tables is None:
+            return Outcome(self, seed, ())
+        given = () if tables is None else tuple(tables[name] for name in self.data)
+        ours = self.compute(np.random.default_rng([seed, *self.id.encode()]), *given)
         missing = [check.name for check in self.checks if check.name not in ours]
         if missing:
             raise ValueError(f"claim {self.id} did not measure {missing[0]!r}; it measured {sorted(ours)}")
@@ -157,7 +182,7 @@ class Outcome:
     Attributes:
         claim: the claim.
         seed: the seed it was run with.
-        rows: the published numbers beside ours.
+        rows: the published numbers beside ours; none if the data are missing.
     """
 
     claim: Claim
@@ -167,7 +192,14 @@ class Outcome:
     @property
     def verdict(self) -> Verdict:
         """The claim's verdict, the worst of its rows."""
-        return max((row.verdict for row in self.rows), key=list(Verdict).index)
+        return max((row.verdict for row in self.rows), key=list(Verdict).index, default=Verdict.DATA_MISSING)
+
+    @property
+    def missing(self) -> str:
+        """What the claim needs and how to give it, where its data are missing; else empty."""
+        if self.rows:
+            return ""
+        return f"needs {' and '.join(self.claim.data)}: give the folder of the published tables as data (--data DIR)"
 
     @property
     def surprising(self) -> bool:
@@ -185,6 +217,8 @@ class Outcome:
             "size": claim.size,
             "seconds": claim.seconds,
             "slow": claim.slow,
+            "data": list(claim.data),
+            "missing": self.missing,
             "seed": self.seed,
             "verdict": str(self.verdict),
             "surprising": self.surprising,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from heavytail.errors import RequestError
 from heavytail.reproduce.calibration import CLAIMS as CALIBRATION
@@ -10,14 +11,17 @@ from heavytail.reproduce.claim import Claim, Outcome
 from heavytail.reproduce.extremes import CLAIMS as EXTREMES
 from heavytail.reproduce.heavy_tails import CLAIMS as HEAVY_TAILS
 from heavytail.reproduce.levy import CLAIMS as LEVY
+from heavytail.reproduce.osmr import CLAIMS as OSMR
+from heavytail.reproduce.published import read_tables
 from heavytail.reproduce.relations import CLAIMS as RELATIONS
 from heavytail.reproduce.spectra import CLAIMS as SPECTRA
 from heavytail.reproduce.symmetric import CLAIMS as SYMMETRIC
 from heavytail.reproduce.theory import CLAIMS as THEORY
+from heavytail.reproduce.trends import CLAIMS as TRENDS
 
 __all__ = ["HEADER", "claims", "reproduce", "table"]
 
-_LEDGER = (*SPECTRA, *HEAVY_TAILS, *SYMMETRIC, *CALIBRATION, *RELATIONS, *THEORY, *EXTREMES, *LEVY)
+_LEDGER = (*SPECTRA, *HEAVY_TAILS, *SYMMETRIC, *CALIBRATION, *RELATIONS, *THEORY, *EXTREMES, *LEVY, *TRENDS, *OSMR)
 
 HEADER = ("claim", "what", "ours", "published", "difference", "tolerance", "verdict")
 """Names of the columns of `table`."""
@@ -33,7 +37,9 @@ def claims() -> tuple[Claim, ...]:
     return _LEDGER
 
 
-def reproduce(ids: Iterable[str] | None = None, seed: int = 0, *, slow: bool = False) -> Iterator[Outcome]:
+def reproduce(
+    ids: Iterable[str] | None = None, seed: int = 0, *, slow: bool = False, data: str | Path | None = None
+) -> Iterator[Outcome]:
     """Recompute claims, one after the other as they are asked for.
 
     Args:
@@ -41,12 +47,16 @@ def reproduce(ids: Iterable[str] | None = None, seed: int = 0, *, slow: bool = F
             for all. A claim that is asked for by name runs even if it is slow.
         seed: it alone decides the result of a claim, whatever else is run.
         slow: whether "all" takes the slow claims too.
+        data: the folder of the published tables that some claims are computed from; without it, these come out as
+            "data missing".
 
     Returns:
-        One outcome a claim. A claim that does not exist is refused before any is run.
+        One outcome a claim. A claim that does not exist is refused before any is run, and so is a table that is needed
+        and cannot be read.
 
     Raises:
         RequestError: if there is no such claim.
+        SourceError: if a published table that a claim needs is not in the folder, or is damaged.
 
     Example:
         >>> [outcome] = reproduce(["F7"])
@@ -60,7 +70,9 @@ def reproduce(ids: Iterable[str] | None = None, seed: int = 0, *, slow: bool = F
     if unknown:
         raise RequestError(f"no claim {unknown[0]!r}; there are {', '.join(claim.id for claim in _LEDGER)}")
     once = {claim.id: claim for name in wanted for claim in known[name.lower()]}
-    return (claim.run(seed) for claim in once.values())
+    needed = {name for claim in once.values() for name in claim.data}
+    tables = None if data is None else read_tables(Path(data), needed)
+    return (claim.run(seed, tables) for claim in once.values())
 
 
 def table(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:

@@ -23,8 +23,8 @@ class Spectrum:
         floor: the highest such noise level of any of the matrices.
         error: bound on the absolute error of any of the eigenvalues.
         method: how it was computed: "gram" (eigenvalues of W^T W), "svd" (squared singular values of W, of all matrices
-            or of some), "gram, rank open" (as gram, and the rank is a lower bound) or "operator" (a convolution's
-            frequencies, whose eigenvalues come in equal pairs).
+            or of some), "gram, rank open" (as gram, and the rank is a lower bound), "factors" (of a product, from its
+            factors) or "operator" (a convolution's frequencies, whose eigenvalues come in equal pairs).
     """
 
     N: int

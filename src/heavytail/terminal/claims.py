@@ -22,17 +22,25 @@ def print_claims(claims: Iterable[Claim], console: Console) -> None:
         table.add_column(title, overflow="fold")
     table.add_column("checks", justify="right")
     table.add_column("seconds", justify="right")
+    table.add_column("data", overflow="fold")
     for claim in claims:
         seconds = f"{claim.seconds:.1f}" + (" slow" if claim.slow else "")
-        table.add_row(claim.id, escape(claim.title), escape(claim.source), str(len(claim.checks)), seconds)
+        table.add_row(
+            claim.id, escape(claim.title), escape(claim.source), str(len(claim.checks)), seconds, " ".join(claim.data)
+        )
     console.print(table)
     console.print("\nheavytail reproduce ID ... recomputes some, heavytail reproduce all all but the slow ones")
+    console.print("claims with data are computed from published tables of that name, in a folder given by --data")
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
-    """Print a recomputed claim: each published number beside ours."""
+    """Print a recomputed claim, each published number beside ours, or in one line what it is missing."""
     claim = outcome.claim
-    console.print(f"\n[bold]{claim.id}[/]  {escape(claim.title)}: [bold]{outcome.verdict}[/]", highlight=False)
+    head = f"\n[bold]{claim.id}[/]  {escape(claim.title)}: [bold]{outcome.verdict}[/]"
+    if outcome.missing:
+        console.print(f"{head}; {escape(outcome.missing)}", highlight=False)
+        return
+    console.print(head, highlight=False)
     console.print(f"[dim]{escape(claim.source)}. {escape(claim.what)} Size: {escape(claim.size)}.[/]", highlight=False)
     if claim.reason:
         console.print(f"[dim]{escape(claim.reason)}[/]", highlight=False)

@@ -24,6 +24,7 @@ Conv = Literal["slices", "unfold", "operator"]
 
 _FUSED = re.compile(r"(^|\.)(in_proj_weight|qkv|qkv_proj|Wqkv|c_attn|to_qkv)$")
 _GATES = re.compile(r"(^|[._])w(?:eight)?_(ih|hh|hr)(_l\d+)?(_reverse)?$")
+_LORA = re.compile(r"(^|\.)lora_(embedding_)?([ABE]|down|mid|up)(\.|$)")  # factors that are not joined
 _GATE_NAMES = {4: ("lstm", "ifgo"), 3: ("gru", "rzn")}
 _WIDEST_KERNEL = 32  # a 3-D tensor whose last axis is longer may be a stack of matrices
 
@@ -105,6 +106,7 @@ def plan(tensors: Iterable[Tensor], conv: Conv = "slices") -> tuple[Plan, ...]:
           positions) matrix, whatever `conv` says. A live module tells by its stride: equal to the kernel.
         * `in_proj_weight`, `qkv`, `c_attn` and the like with one side three times the other are split into q, k and v;
           `weight_ih`, `weight_hh` into the gates that the ratio of `weight_hh`'s sides tells.
+        * What LoRA adds to a layer, known by its factors, is one matrix whatever the layer is.
         * Equal storage is tied: the second one is skipped.
     """
     tensors = tuple(tensors)
@@ -146,6 +148,8 @@ def _matrices(tensor: Tensor, name: str, shapes: Mapping[str, tuple[int, ...]], 
     """Plan a tensor that holds matrices; the kernel on a grey image is not depthwise."""
     shape = tensor.shape
     if len(shape) == 2:
+        if tensor.factors:  # of low rank as a whole, and known by its factors only as one
+            return _linear(tensor, name)
         return _gates(tensor, name, shapes) or _fused(tensor, name) or _linear(tensor, name)
     if tensor.hint and tensor.hint.kind == "bilinear":
         out, rows, columns = shape
@@ -168,11 +172,11 @@ def _part(name: str, kind: str, rows: int, columns: int, stack: Callable[[Array]
 
 def _two_d_kind(tensor: Tensor, name: str) -> str:
     """Name the kind of a single matrix; for a checkpoint only the label, never the reading, depends on the name."""
+    if tensor.factors or _LORA.search(name):
+        return "lora"
     if tensor.hint:
         return tensor.hint.kind
     leaf = name.rsplit(".", 1)[-1].lower()
-    if leaf.startswith("lora_"):
-        return "lora"
     return "embedding" if "embed" in leaf or leaf in ("wte", "wpe") else "linear"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from heavytail.errors import SourceError
+from heavytail.weights.adapters import has_adapters, join_adapters
 from heavytail.weights.faults import quoted, reading
 from heavytail.weights.folder import choose, pick_indexed, read_index
 from heavytail.weights.formats.archive import members
@@ -99,24 +100,32 @@ def open_source(obj: object) -> Source:
     tensors, notes, files = contents.tensors, contents.notes, contents.files
     files += tuple(dict.fromkeys(file for tensor in tensors for file in tensor.files if file not in files))
     if recognise(tensors):
-        config = files[0].beside("config.json") if files else None
-        tensors, more = join_quantised(tensors, _quantisation(config))
-        notes, files = notes + more, files + ((config,) if config else ())
+        config, found = _configuration(files, "config.json")
+        told = (found or {}).get("quantization_config")
+        tensors, more = join_quantised(tensors, told if isinstance(told, dict) else None)
+        notes, files = notes + more, files + config
     tensors, more = join_norms(tensors)
-    return Source(name, contents.format, tuple(map(str, contents.files)), tensors, (*notes, *more), files)
+    notes += more
+    if has_adapters(tensors):
+        config, found = _configuration(files, "adapter_config.json")
+        tensors, more = join_adapters(tensors, found)
+        notes, files = notes + more, files + config
+    return Source(name, contents.format, tuple(map(str, contents.files)), tensors, notes, files)
 
 
-def _quantisation(config: File | None) -> Mapping[str, Any] | None:
-    """Read what the configuration beside a model says of its quantisation, as far as it is one and can be read."""
-    if config is None or config.size > _MOST_CONFIG:
-        return None
+def _configuration(files: tuple[File, ...], name: str) -> tuple[tuple[File, ...], dict[str, Any] | None]:
+    """Find a configuration beside a model's first file, and read it as far as it is one and can be read."""
+    config = files[0].beside(name) if files else None
+    if config is None:
+        return (), None
+    if config.size > _MOST_CONFIG:
+        return (config,), None
     try:
         with reading(config, "the configuration"), config.open() as stream:
             found = json.loads(stream.read())
     except SourceError:  # it would only settle what the tensors leave open
-        return None
-    told = found.get("quantization_config") if isinstance(found, dict) else None
-    return told if isinstance(told, dict) else None
+        return (config,), None
+    return (config,), found if isinstance(found, dict) else None
 
 
 def _is_module(obj: object) -> bool:

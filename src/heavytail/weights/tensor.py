@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from heavytail.weights.places.files import File
 
-__all__ = ["Array", "Hint", "Source", "Tensor", "numpy_dtype"]
+__all__ = ["Array", "Factors", "Hint", "Source", "Tensor", "numpy_dtype"]
 
 Array = NDArray[Any]
 
@@ -53,6 +53,28 @@ class Hint:
 
 
 @dataclass(frozen=True, slots=True)
+class Factors:
+    """Two thin matrices whose product is a tensor: scale * left @ right, in the tensor's shape.
+
+    Attributes:
+        left: (rows, r), with the rows of the tensor.
+        right: (r, columns), with the columns of a matrix, or all other axes of a convolution's kernel as one.
+        scale: what their product is multiplied by.
+        magnitude: the lengths that the rows of the merged weight are given, in DoRA (Liu et al. 2024).
+    """
+
+    left: Tensor
+    right: Tensor
+    scale: float
+    magnitude: Tensor | None = None
+
+    @property
+    def rank(self) -> int:
+        """Number of columns of the left one: the rank is no higher."""
+        return self.left.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A tensor as its container describes it; nothing is read before `read` or `blocks` is called.
 
@@ -72,6 +94,7 @@ class Tensor:
         packed: bytes that are stored, where they are not those of the numbers that are read.
         files: further files that its numbers depend on, beside those that were opened.
         whole: whether reading any rows of it takes all of it, as where rows interleave.
+        factors: of a product that is stored as its factors.
     """
 
     name: str
@@ -86,6 +109,7 @@ class Tensor:
     packed: int = 0
     files: tuple[File, ...] = ()
     whole: bool = False
+    factors: Factors | None = None
 
     @property
     def size(self) -> int:

@@ -1,0 +1,101 @@
+"""What keeps a table of models from telling more, in plain sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from math import factorial, isfinite
+
+import numpy as np
+
+from heavytail.trends.report import Trend
+from heavytail.trends.table import ModelTable
+from heavytail.trends.verdict import LEVEL
+
+__all__ = ["cautions"]
+
+_MOST_NAMES = 6
+
+
+def cautions(table: ModelTable, trends: Sequence[Trend]) -> tuple[str, ...]:
+    """Say what a reader of these trends must know.
+
+    Args:
+        table: the models.
+        trends: what was found of them.
+    """
+    return (*_few(table), *_missing(table), *_constant(table, trends), *_opposed(trends))
+
+
+def _few(table: ModelTable) -> Iterable[str]:
+    counts = Counter(group for group, y in zip(table.groups, table.quality, strict=True) if isfinite(y))
+    if len(counts) == 1:
+        yield f"all models are of one series, {next(iter(counts))}: nothing is known of how others would do"
+    by_size = sorted(counts.items(), key=lambda item: item[1])
+    for size, items in groupby(by_size, key=lambda item: item[1]):
+        names = [group for group, _ in items]
+        if size < 2:
+            yield f"{_series(names)} 1 model{_each(names)}: it takes 2 to see a trend"
+        elif (orders := factorial(size) // 2) < 1 / LEVEL:
+            chance = f"even a perfect order of {size} comes by chance in 1 of {orders}"
+            yield f"{_series(names)} {size} models{_each(names)}: " + (
+                chance if size > 2 else "any order of 2 is a perfect one"
+            )
+
+
+def _missing(table: ModelTable) -> Iterable[str]:
+    rated = np.isfinite(table.quality)
+    names = np.array(table.models)
+    if not rated.all():
+        yield f"{table.quality_name} is missing for {_names(names[~rated])}: left out"
+    for name, values in table.metrics.items():
+        known = np.isfinite(values)[rated]
+        if not known.any():
+            yield f"{name} is missing for every model"
+        elif not known.all():
+            lacking = _names(names[rated][~known])
+            yield f"{name} is missing for {lacking}: its numbers are those of the {known.sum()} others"
+
+
+def _constant(table: ModelTable, trends: Sequence[Trend]) -> Iterable[str]:
+    groups = np.array(table.groups)
+    same = [group for group in dict.fromkeys(table.groups) if _is_constant(table.quality[groups == group])]
+    if same:
+        yield f"{table.quality_name} is the same for all models of {_names(same)}"
+    for trend in trends:
+        values = np.asarray(table.metrics[trend.metric])
+        if same := [group for group in trend.groups if _is_constant(values[groups == group])]:
+            yield f"{trend.metric} is the same for all models of {_names(same)}"
+
+
+def _opposed(trends: Sequence[Trend]) -> Iterable[str]:
+    words = ("negative", "positive")
+    for trend in trends:
+        if trend.opposed:
+            pooled, within = words[trend.pooled.slope > 0], words[trend.within.slope > 0]
+            yield (
+                f"pooled over series the slope of {trend.metric} is {pooled}, within them {within}: "
+                "compare models of one series only"
+            )
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    known = values[np.isfinite(values)]
+    return len(known) > 1 and np.ptp(known) == 0
+
+
+def _series(names: Sequence[str]) -> str:
+    return f"series {_names(names)} {'has' if len(names) == 1 else 'have'}"
+
+
+def _each(names: Sequence[str]) -> str:
+    return " each" if len(names) > 1 else ""
+
+
+def _names(names: Iterable[str]) -> str:
+    shown = list(names)
+    if rest := len(shown[_MOST_NAMES:]):
+        del shown[_MOST_NAMES:]
+        shown.append(f"{rest} more")
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

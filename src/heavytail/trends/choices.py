@@ -1,0 +1,194 @@
+"""What is chosen of a table of models: which of them, which quality, which groups, which metrics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heavytail.errors import RequestError
+from heavytail.trends.metrics import USUAL, metric_values
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["QUALITIES", "choose_groups", "choose_metrics", "choose_models", "choose_target", "is_loss", "listed"]
+
+QUALITIES = (
+    *("top1_accuracy", "accuracy", "acc", "test_accuracy", "val_accuracy", "balanced_accuracy"),
+    *("top1_error", "error", "test_error", "val_error", "top5_accuracy", "top5_error"),
+    *("roc_auc", "auc", "pr_auc", "f1", "map", "miou", "bleu", "quality", "score"),
+    *("perplexity", "ppl", "loss", "test_loss", "val_loss", "mae", "rmse", "mse", "wer", "cer", "eer"),
+)
+"""Columns that are recognised as a quality, the first of which is taken."""
+
+_LOSSES = frozenset(
+    {"error", "err", "loss", "nll", "perplexity", "ppl", "mae", "rmse", "mse", "wer", "cer", "eer", "fid"}
+)
+_GROUPS = ("series", "family", "group")
+_COARSER = ("collection", "dataset")  # what a group should not mix: other measurements, other figures of quality
+_SHOWN = 8
+
+Columns = Mapping[str, NDArray[np.float64]]
+
+
+def listed(names: Iterable[object], most: int = _SHOWN) -> str:
+    """List some names, and say how many more there are.
+
+    Example:
+        >>> listed("abcd", most=2)
+        'a, b and 2 more'
+    """
+    texts = [str(name) for name in names]
+    return ", ".join(texts) if len(texts) <= most + 1 else f"{', '.join(texts[:most])} and {len(texts) - most} more"
+
+
+def is_loss(name: str) -> bool:
+    """Tell from the name of a quality whether the smaller is the better.
+
+    Example:
+        >>> is_loss("top1_error"), is_loss("val-loss"), is_loss("top1_accuracy"), is_loss("closs_auc")
+        (True, True, False, False)
+    """
+    return bool(_LOSSES & set(re.split(r"[^a-z]+", name.lower())))
+
+
+def choose_models(frame: pd.DataFrame, where: Sequence[str], others: Iterable[str] = ()) -> pd.DataFrame:
+    """Keep the rows that meet every condition.
+
+    Args:
+        frame: a row a model.
+        where: conditions COLUMN=GLOB and COLUMN!=GLOB on the text of a cell; a missing cell is an empty text.
+        others: columns of another table, whose conditions are not of this one.
+
+    Raises:
+        RequestError: if a condition is none, names no column, or leaves nothing.
+    """
+    for condition in where:
+        column, sign, glob = _condition(condition)
+        if column not in frame.columns:
+            if column in others:
+                continue
+            columns = [*frame.columns, *(name for name in others if name not in frame.columns)]
+            raise RequestError(f"--where {condition}: there is no column {column!r}, but {listed(columns, 40)}")
+        texts = frame[column].map(_text)
+        kept = frame[texts.map(lambda text, glob=glob: fnmatchcase(text, glob)) == (sign == "=")]
+        if kept.empty:
+            there = listed(dict.fromkeys(texts))
+            raise RequestError(f"--where {condition} leaves no model: {column} is {there}")
+        frame = kept
+    return frame
+
+
+def _condition(text: str) -> tuple[str, str, str]:
+    found = re.fullmatch(r"(?P<column>[^=!]+)(?P<sign>!?=)(?P<glob>.*)", text)
+    if not found:
+        raise RequestError(f"--where {text!r}: it must be COLUMN=GLOB or COLUMN!=GLOB")
+    return found["column"].strip(), found["sign"], found["glob"].strip()
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def choose_target(frame: pd.DataFrame, target: str | None, where: str) -> tuple[str, tuple[str, ...]]:
+    """Choose the column of quality: the one that was asked for, or the first that is recognised.
+
+    Args:
+        frame: with the column.
+        target: the one that was asked for.
+        where: the file to name in an error.
+
+    Returns:
+        Its name, and a note where there was a choice.
+
+    Raises:
+        RequestError: if there is none.
+    """
+    if target is not None:
+        if target not in frame.columns:
+            raise RequestError(f"--target {target}: {where} has no such column, but {listed(frame.columns, 40)}")
+        return target, ()
+    lowered = {str(column).lower(): str(column) for column in frame.columns if frame[column].notna().any()}
+    found = [lowered[name] for name in QUALITIES if name in lowered]
+    if not found:
+        raise RequestError(
+            f"{where} has no column that is known as a quality (such as {listed(QUALITIES[:2])}), but "
+            f"{listed(frame.columns, 40)}; --target COLUMN chooses one, --quality FILE gives a file that has one"
+        )
+    if len(found) == 1:
+        return found[0], ()
+    return found[0], (f"the quality is {found[0]}; --target chooses another: {listed(found[1:])}",)
+
+
+def choose_groups(frame: pd.DataFrame, group: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give each model its group: the text of some columns, joined by " · ".
+
+    Args:
+        frame: a row a model.
+        group: the columns; by default the first there is of `series`, `family` and `group`, and before it those of
+            `collection` and `dataset` that some of its groups would mix.
+
+    Returns:
+        The groups, and notes on what was chosen and what a group mixes.
+
+    Raises:
+        RequestError: if a column is not there.
+    """
+    for column in group:
+        if column not in frame.columns:
+            raise RequestError(f"--group {','.join(group)}: there is no column {column!r}, but {listed(frame, 40)}")
+    columns = list(group) or [name for name in _GROUPS if name in frame.columns and frame[name].notna().any()][:1]
+    if not columns:
+        note = f"all models are taken as one group: there is no column {', '.join(_GROUPS[:-1])} or {_GROUPS[-1]}"
+        return ("all",) * len(frame), (f"{note}; --group chooses one",)
+    groups = _groups(frame, columns)
+    coarser = [name for name in _COARSER if name in frame.columns and name not in columns]
+    mixed = [name for name in coarser if frame[name].groupby(np.array(groups)).nunique().max() > 1]
+    if not mixed:
+        return groups, ()
+    both, apart = " and ".join(mixed), ",".join([*mixed, *columns])
+    if group:
+        return groups, (f"some groups mix models of several {both}: --group {apart} keeps them apart",)
+    note = f"a group is one {', '.join([*mixed, *columns])}, for some {columns[0]} have several {both}"
+    return _groups(frame, [*mixed, *columns]), (f"{note}; --group chooses",)
+
+
+def _groups(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[str, ...]:
+    texts = [frame[column].map(_text).replace("", f"(no {column})") for column in columns]
+    return tuple(" · ".join(parts) for parts in zip(*texts, strict=True))
+
+
+def choose_metrics(frame: pd.DataFrame, names: Sequence[str], quality: str) -> Columns:
+    """Take the metrics from their columns.
+
+    Args:
+        frame: a row a model.
+        names: columns, or ln(COLUMN) and log10(COLUMN); those of `USUAL` that are there by default.
+        quality: the column of quality, which is no metric.
+
+    Returns:
+        By name, an array of (n,), NaN where a number is missing or has no logarithm.
+
+    Raises:
+        RequestError: if there is no such column of numbers.
+    """
+    numeric = {
+        str(name): frame[name].to_numpy(np.float64, na_value=np.nan)
+        for name in frame.select_dtypes("number").columns
+        if name != quality
+    }
+    if quality in names:
+        raise RequestError(f"--metrics {quality}: this is the quality; --target chooses another")
+    chosen = list(dict.fromkeys(names)) or [
+        name for name in USUAL if name in numeric and np.isfinite(numeric[name]).any()
+    ]
+    if not chosen:
+        raise RequestError(f"there is no usual metric; --metrics can choose {listed(numeric, 60) or 'nothing'}")
+    return {name: metric_values(name, numeric) for name in chosen}

@@ -1,0 +1,186 @@
+"""How sure slopes, shares of variance and rank correlations of a few models are: intervals at 95 %.
+
+The bootstrap of Efron (1979) is not enough by itself: models in perfect order are so in every resample, which leaves an
+interval of no width, and its percentiles hold the tau of 5 models from a normal population of correlation 0.9 in 76 %
+of samples, and an R2 of 0 never. So
+
+* Kendall's tau: the values under which the tau observed is within 1.96 standard deviations of its mean, less half a
+  step of tau, for a normal copula, of which mean and variance are exact (Esscher 1924). From 20 models on each end is
+  that or the bootstrap's, whichever is farther out: heavier tails than the normal law's need it.
+* Spearman's rho: tanh(atanh(rho) -+ 1.96 sqrt((1 + rho^2 / 2) / (n - 3))) (Bonett and Wright 2000), each end half a
+  step of rho farther out; from 20 models on with the bootstrap's, as above.
+* slope: -+ Student's t times the standard error HC3, which needs no equal variances (MacKinnon and White 1985).
+* R2: that of the correlation's interval, which is a jackknife's on the scale of atanh, with Student's t.
+
+Shares of intervals that hold the truth, over 5, 8, 12, 20 and 50 models and correlations of 0, 0.5 and 0.9, in 2,000
+samples each (benchmarks/trend_coverage.py):
+
+| population            | tau          | rho          | slope        | R2           |
+|-----------------------|--------------|--------------|--------------|--------------|
+| bivariate normal      | 95.5 to 98.7 | 94.1 to 99.1 | 93.9 to 97.2 | 94.7 to 98.8 |
+| Student t, 3 degrees  | 93.2 to 97.5 | 92.2 to 99.1 | 91.7 to 96.4 | 92.3 to 98.3 |
+
+and 92.4 to 98.5 for the slope within groups of 2 to 22 models, its errors normal, Student t or uneven. The largest are
+those of 5 models, whose rank correlations take few values; the R2 of 5 models is hardly known at all.
+"""
+
+from __future__ import annotations
+
+from math import atanh, inf, nan, pi, sqrt, tanh
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+__all__ = [
+    "FEWEST",
+    "FEWEST_RESAMPLED",
+    "FEWEST_RESAMPLES",
+    "RESAMPLES",
+    "kendall_interval",
+    "r2_interval",
+    "resampling",
+    "slope_interval",
+    "spearman_interval",
+]
+
+FEWEST = 4
+"""Fewer models have no interval."""
+
+FEWEST_RESAMPLED = 20
+"""Fewest models that are resampled."""
+
+RESAMPLES = 2000
+"""Resamples of the bootstrap, unless told."""
+
+FEWEST_RESAMPLES = 39
+"""With 39 one of 40 equal parts lies beyond each end of a 95 % interval."""
+
+_NORMAL = 1.959963984540054
+_TAIL = 0.025
+_POPULATION = np.linspace(-1, 1, 20001)  # of Kendall's tau
+_EDGE = 1e-12
+_TINY = np.finfo(float).tiny
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+Interval = tuple[float, float]
+
+
+def resampling(n: int, resamples: int, rng: np.random.Generator) -> Matrix:
+    """Draw n of n models with replacement, again and again: how often each is drawn, (resamples, n).
+
+    Fewer than 20 models are not resampled: there are no rows then.
+    """
+    if n < FEWEST_RESAMPLED:
+        return np.empty((0, n))
+    return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+
+
+def kendall_interval(x: Vector, y: Vector, weights: Matrix) -> Interval:
+    """Give the interval of Kendall's tau.
+
+    Args:
+        x: (n,) metric.
+        y: (n,) quality.
+        weights: (resamples, n) of `resampling`.
+    """
+    n = len(x)
+    if n < FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return nan, nan
+    tau = _kendall(x, y, np.ones((1, n)))[0]
+    rho = np.sin(pi / 2 * _POPULATION)
+    spread = 1 - _POPULATION**2 + 2 * (n - 2) * (1 / 9 - (2 / pi * np.arcsin(rho / 2)) ** 2)
+    deviation = np.sqrt(np.maximum(spread, 0) * 2 / (n * (n - 1)))
+    held = _POPULATION[np.abs(tau - _POPULATION) <= _NORMAL * deviation + 2 / (n * (n - 1)) + _EDGE]
+    return _with_bootstrap((float(held[0]), float(held[-1])), _kendall(x, y, weights))
+
+
+def spearman_interval(x: Vector, y: Vector, weights: Matrix) -> Interval:
+    """Give the interval of Spearman's rho; the arguments are those of `kendall_interval`."""
+    n = len(x)
+    if n < FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return nan, nan
+    rho = float(_spearman(x, y, np.ones((1, n)))[0])
+    step = 6 / (n * (n * n - 1))  # half of what exchanging two neighbours takes from a perfect order
+
+    def end(sign: int) -> float:
+        if sign * rho > 1 - step:
+            return float(sign)
+        near = min(max(rho + sign * step, step - 1), 1 - step)
+        return tanh(atanh(near) + sign * _NORMAL * sqrt((1 + near**2 / 2) / (n - 3)))
+
+    return _with_bootstrap((end(-1), end(1)), _spearman(x, y, weights))
+
+
+def slope_interval(x: Vector, y: Vector, strata: NDArray[np.intp]) -> Interval:
+    """Give the interval of a least-squares slope that is common to some strata, each with a mean of its own.
+
+    Args:
+        x: (n,) metric.
+        y: (n,) quality.
+        strata: (n,) to which stratum each model belongs: 0, 1, ..., each with two models or more.
+    """
+    counts = np.bincount(strata)
+    degrees = len(x) - len(counts) - 1
+    if len(x) < FEWEST or degrees < 1 or np.ptp(x) == 0:
+        return nan, nan
+    dx, dy = (z - (np.bincount(strata, z) / counts)[strata] for z in (x, y))
+    if not (total := dx @ dx):
+        return nan, nan
+    slope, rest = dx @ dy / total, 1 - 1 / counts[strata] - dx**2 / total
+    if rest.min() < _EDGE:
+        return nan, nan
+    error = np.sqrt(np.sum((dx * (dy - slope * dx) / rest) ** 2)) / total
+    reach = float(stdtrit(degrees, 1 - _TAIL) * error)
+    return float(slope - reach), float(slope + reach)
+
+
+def r2_interval(x: Vector, y: Vector) -> Interval:
+    """Give the interval of the share of variance that a line explains.
+
+    Args:
+        x: (n,) metric.
+        y: (n,) quality.
+    """
+    n = len(x)
+    if n < FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return nan, nan
+    r = _pearson(x, y, np.ones((1, n)))[0]
+    z = np.arctanh(np.clip(_pearson(x, y, 1 - np.eye(n)), _EDGE - 1, 1 - _EDGE))
+    error = sqrt((n - 1) / n * np.sum((z - z.mean()) ** 2)) if np.isfinite(z).all() else inf
+    centre, reach = atanh(min(max(r, _EDGE - 1), 1 - _EDGE)), float(stdtrit(n - 2, 1 - _TAIL)) * error
+    ends = (tanh(centre - reach), tanh(centre + reach))
+    squares = sorted(end**2 for end in ends)
+    return (0.0 if ends[0] <= 0 <= ends[1] else squares[0]), squares[1]
+
+
+def _with_bootstrap(interval: Interval, resampled: Vector) -> Interval:
+    resampled = resampled[np.isfinite(resampled)]
+    if not resampled.size:
+        return interval
+    low, high = np.quantile(resampled, (_TAIL, 1 - _TAIL))
+    return min(interval[0], float(low)), max(interval[1], float(high))
+
+
+def _kendall(x: Vector, y: Vector, weights: Matrix) -> Vector:
+    """Give tau-b of models that are there so many times: sums over pairs are quadratic forms of the weights."""
+    a, b = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
+    s, in_x, in_y = (np.sum((weights @ pairs) * weights, axis=1) for pairs in (a * b, a * a, b * b))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(s / np.sqrt(in_x * in_y))
+
+
+def _spearman(x: Vector, y: Vector, weights: Matrix) -> Vector:
+    """Give the correlation of mean ranks of models that are there so many times."""
+    in_x, in_y = (weights @ (np.sign(z - z[:, None]) / 2) for z in (x, y))  # ranks but for a constant
+    return _pearson(in_x, in_y, weights)
+
+
+def _pearson(x: Matrix, y: Matrix, weights: Matrix) -> Vector:
+    total = weights.sum(axis=1, keepdims=True)
+    dx, dy = (z - np.sum(weights * z, axis=1, keepdims=True) / total for z in (x, y))
+    products, in_x, in_y = (np.sum(weights * pair, axis=1) for pair in (dx * dy, dx * dx, dy * dy))
+    in_both = np.minimum(in_x / in_x.max(initial=_TINY), in_y / in_y.max(initial=_TINY))
+    varies = in_both > _EDGE  # rounding lets a constant vary a little
+    return np.where(varies, products, nan) / np.sqrt(np.where(varies, in_x * in_y, 1.0))

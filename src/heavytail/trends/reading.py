@@ -1,0 +1,181 @@
+"""From tables, checkpoints and saved analyses to models with their metrics and their quality."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from heavytail.errors import RequestError, SourceError
+from heavytail.report.model_report import ModelReport
+from heavytail.trends.choices import (
+    choose_groups,
+    choose_metrics,
+    choose_models,
+    choose_target,
+    is_loss,
+    listed,
+)
+from heavytail.trends.matching import ALSO, join
+from heavytail.trends.models import Model, distinct, has_layers, of_layers, read_frame, read_model
+from heavytail.trends.table import ModelTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["read_table"]
+
+Source = str | PathLike[str] | ModelReport
+
+_NAMES = ("model", "name", "model_label")
+_TABLES = {".csv", ".parquet"}
+_SHAPING = ("conv", "convention", "layers")  # settings of an analysis that change what its numbers mean
+
+
+def read_table(
+    sources: Source | Sequence[Source],
+    quality: str | PathLike[str] | None = None,
+    *,
+    target: str | None = None,
+    higher_is_better: bool | None = None,
+    group: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    where: Sequence[str] = (),
+    jobs: int | None = None,
+    cache: str | PathLike[str] | None = None,
+    progress: Callable[[str, float, float], None] | None = None,
+) -> ModelTable:
+    """Read models with their metrics and their quality.
+
+    Args:
+        sources: each a table with a row a model (CSV or Parquet), or one model: a checkpoint or anything else that
+            `analyze` reads, a report, or the JSON, CSV or Parquet that a report wrote.
+        quality: a table with figures of quality, a row a model, where the sources have none. A model is found there by
+            its name, that of its file (see `matching.match`).
+        target: the column of quality; by default the first that is recognised (see `choices.QUALITIES`).
+        higher_is_better: whether the larger quality is the better; by default what its name says.
+        group: the columns that make the groups (see `choices.choose_groups`); by default `series`, and before it
+            those of `collection` and `dataset` that a series would mix.
+        metrics: columns, or ln(COLUMN) and log10(COLUMN); by default those of `metrics.USUAL` that are there.
+        where: conditions COLUMN=GLOB or COLUMN!=GLOB; only models that meet all are read.
+        jobs: threads of the analyses.
+        cache: folder where the analyses keep finished results.
+        progress: of the analyses.
+
+    Returns:
+        The models that have a quality and at least one of the metrics; the notes say what was left out.
+
+    Raises:
+        SourceError: if a file cannot be read.
+        RequestError: if an argument is not one of those above, or it is not clear which quality is a model's.
+    """
+    chosen = [sources] if isinstance(sources, (str, PathLike, ModelReport)) else list(sources)
+    frame, notes = _frame(chosen, {"jobs": jobs, "cache": cache, "progress": progress})
+    if quality is None:
+        frame = choose_models(frame.drop(columns=ALSO, errors="ignore"), where)
+        column, said = choose_target(frame, target, _called(chosen))
+    else:
+        figures = _named(read_frame(quality), quality)
+        columns = [str(name) for name in frame.columns]
+        frame = choose_models(frame, where, figures.columns)
+        figures = choose_models(figures, where, columns)
+        column, said = choose_target(figures, target, str(quality))
+        frame, joined = join(frame, figures, column, str(quality))
+        notes += joined
+    frame, dropped = _with_quality(frame, column)
+    if higher_is_better is None:
+        higher_is_better = not is_loss(column)
+    found = choose_metrics(frame, metrics, column)
+    some = np.any([np.isfinite(values) for values in found.values()], axis=0)
+    if not some.all():
+        none = frame["model"][~some]
+        dropped += (f"left out, without a metric: {listed(none)}",)
+        frame, found = frame[some], {name: values[some] for name, values in found.items()}
+    groups, mixed = choose_groups(frame, group)
+    return ModelTable(
+        models=tuple(frame["model"]),
+        groups=groups,
+        metrics=found,
+        quality=frame[column].to_numpy(np.float64),
+        quality_name=column,
+        higher_is_better=higher_is_better,
+        notes=(*notes, *said, *dropped, *mixed, *_twice(list(frame["model"]), groups)),
+    )
+
+
+def _called(sources: Sequence[Source]) -> str:
+    return str(sources[0]) if len(sources) == 1 and not isinstance(sources[0], ModelReport) else "the models' table"
+
+
+def _frame(sources: Sequence[Source], how: Mapping[str, Any]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read all sources into one table with a row a model, its name in `model`."""
+    import pandas as pd
+
+    if not sources:
+        raise RequestError("there are no models; give a table of models, or checkpoints")
+    tables: list[pd.DataFrame] = []
+    models: list[Model] = []
+    for source in sources:
+        if not isinstance(source, ModelReport) and Path(source).suffix.lower() in _TABLES:
+            frame = read_frame(source)
+            if has_layers(frame.columns):
+                models.append(of_layers(Path(source), frame))
+            else:
+                tables.append(_named(frame, source))
+        else:
+            models.append(read_model(source, **how))
+    notes = _differing(models)
+    for model in distinct(models):
+        if failed := sum(row.status == "failed" for row in model.rows):
+            notes += (f"{model.name}: {failed} rows failed and are not in its metrics",)
+    if models:
+        tables.append(pd.DataFrame([{"model": model.name, ALSO: model.also} | model.metrics for model in models]))
+    return pd.concat(tables, ignore_index=True), notes
+
+
+def _named(frame: pd.DataFrame, path: str | PathLike[str]) -> pd.DataFrame:
+    """Give a table with the names of its models in `model`, the first that a row has."""
+    columns = [name for wanted in _NAMES for name in frame.columns if str(name).lower() == wanted]
+    if not columns:
+        raise SourceError(path, f"has no column {', '.join(_NAMES[:-1])} or {_NAMES[-1]}, but {listed(frame, 40)}")
+    names = frame[columns].bfill(axis=1).iloc[:, 0]
+    if names.isna().any():
+        raise SourceError(path, f"row {int(np.flatnonzero(names.isna())[0]) + 2} has no name of a model")
+    return frame.assign(model=names.map(str))
+
+
+def _differing(models: Sequence[Model]) -> tuple[str, ...]:
+    """Say where analyses were made in different ways, which gives numbers that cannot be compared."""
+    notes = []
+    for setting in _SHAPING:
+        values = {str(model.settings[setting]): model.name for model in models if setting in model.settings}
+        if len(values) > 1:
+            said = " and ".join(f"{value} ({name})" for value, name in values.items())
+            notes.append(f"the analyses differ in {setting}, so their metrics cannot be compared: {said}")
+    return tuple(notes)
+
+
+def _with_quality(frame: pd.DataFrame, column: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Keep the models that have a quality, as a number."""
+    import pandas as pd
+
+    values = pd.to_numeric(frame[column], errors="coerce")
+    if (odd := frame[column].notna() & values.isna()).any():
+        name, seen = frame.loc[odd, ["model", column]].iloc[0]
+        raise RequestError(f"{column} of {name!r} is {seen!r}; it must be a number")
+    there = np.isfinite(values.to_numpy(np.float64))
+    if not there.any():
+        raise RequestError(f"no model has a number in the column {column}")
+    notes = () if there.all() else (f"left out, without {column}: {listed(frame['model'][~there])}",)
+    return frame.assign(**{column: values})[there], notes
+
+
+def _twice(names: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:
+    """Say which models stand in one group more than once, as if they were several."""
+    counts = Counter(zip(names, groups, strict=True))
+    several = [f"{name} ({count} times in {group})" for (name, group), count in counts.items() if count > 1]
+    return (f"models that count more than once in a group: {listed(several)}",) if several else ()
