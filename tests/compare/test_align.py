@@ -116,7 +116,10 @@ def test_the_whole_of_a_name_is_better_than_its_end():
 
 
 def test_names_without_a_dot_are_found_behind_a_prefix():
-    assert match_names(["fc", "embed"], ["module.embed", "module.fc"])[0] == {"fc": "module.fc", "embed": "module.embed"}
+    assert match_names(["fc", "embed"], ["module.embed", "module.fc"])[0] == {
+        "fc": "module.fc",
+        "embed": "module.embed",
+    }
     assert match_names(["module.fc"], ["fc"])[0] == {"module.fc": "fc"}
 
 

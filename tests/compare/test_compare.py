@@ -1,6 +1,7 @@
 """Two models side by side: every tensor has a row, frozen ones are found exactly, numbers are those of numpy."""
 
 import json
+from functools import cache, partial
 from math import isfinite, nan
 
 import numpy as np
@@ -10,11 +11,12 @@ from cases import gaussian, low_rank, numpy_type, source, student, zoo
 from cases import tensor as described
 from safetensors.numpy import save_file
 
-from heavytail.compare import compare
-from heavytail.compare.pair import PairJob, compare_pair
+from heavytail.compare import compare as compare_models
 from heavytail.compare.row import COLUMNS, DEFINITIONS, KINDS_OF_CHANGE, METRICS, SCHEMA_VERSION
 from heavytail.errors import RequestError, SourceError
 from heavytail.weights.tensor import Tensor
+
+compare = partial(compare_models, bootstrap=0)
 
 
 def moved(W, relative=0.01, seed=7):
@@ -49,6 +51,11 @@ def changed(relative=0.01):
     }
 
 
+@cache
+def comparison_of_models():
+    return compare(model(), changed(), jobs=1)
+
+
 def matrices(name, W, conv="slices"):
     """The matrices of each of a tensor's rows, by the rows' names, as the documentation of the layout says."""
     W = W.astype(np.float64)
@@ -69,7 +76,10 @@ def matrices(name, W, conv="slices"):
 @pytest.mark.parametrize("conv", ["slices", "unfold"])
 def test_the_numbers_of_a_change_are_those_of_numpy_for_every_kind_of_tensor(conv):
     before, after = model(), changed()
-    rows = rows_of(before, after, conv=conv)
+    rows = {
+        row.name: row
+        for row in (comparison_of_models() if conv == "slices" else compare(before, after, conv=conv)).rows
+    }
     seen = 0
     for name in before:
         ours, theirs = matrices(name, before[name], conv), matrices(name, after[name], conv)
@@ -88,7 +98,7 @@ def test_the_numbers_of_a_change_are_those_of_numpy_for_every_kind_of_tensor(con
             assert row.metrics["log_norm"].base == pytest.approx(np.log10(base), rel=1e-9)
             assert row.metrics["stable_rank"].base == pytest.approx(base / top_base, rel=1e-9)
             seen += 1
-    assert seen == sum(row.status == "ok" for row in rows.values()) == 17
+    assert seen == sum(row.status == "ok" for row in rows.values()) == 18
 
 
 def test_vectors_tell_how_far_they_moved_and_single_numbers_do_not():
@@ -143,7 +153,7 @@ def test_the_frozen_parts_of_a_tensor_are_found_where_another_part_changed(name,
     rows = rows_of(before, after)
     assert {one: rows[one].change == "none" for one in parts} == {one: i != 1 for i, one in enumerate(parts)}
     assert rows[parts[0]].relative_change == rows[parts[0]].suggested_rank == 0
-    assert rows[parts[1]].relative_change == pytest.approx(0.5, rel=1e-6)
+    assert rows[parts[1]].relative_change == pytest.approx(0.5, rel=1e-5)
 
 
 def test_another_type_of_the_same_numbers_is_no_change():
@@ -174,7 +184,8 @@ def test_a_matrix_under_another_name_that_is_laid_out_the_other_way_is_turned(sh
 def test_fused_projections_and_gates_are_turned_as_a_whole():
     before = {name: W for name, W in model().items() if name.startswith(("attn", "lstm"))}
     after = {name: np.ascontiguousarray(changed()[name].T) for name in before}
-    straight, turned = rows_of(before, changed() | {}), rows_of(before, after)
+    straight = {row.name: row for row in comparison_of_models().rows}
+    turned = rows_of(before, after)
     assert len(turned) == 11
     for name, row in turned.items():
         assert row.status == "ok"
@@ -310,12 +321,6 @@ def test_empty_tensors_are_the_same():
 # The whole.
 
 
-def settings_aside(comparison):
-    found = json.loads(comparison.to_json())
-    del found["settings"]
-    return found
-
-
 def test_the_number_of_threads_changes_no_byte():
     one, two = (compare(model(), changed(), bootstrap=39, jobs=jobs) for jobs in (1, 2))
     assert one.to_json() == two.to_json()
@@ -332,7 +337,7 @@ def test_another_seed_changes_intervals_alone():
     assert again.to_json() == second.to_json()
 
 
-@pytest.mark.parametrize("shape", [(1500, 1100), (300, 5000)])
+@pytest.mark.parametrize("shape", [pytest.param((1500, 1100), marks=pytest.mark.slow), (100, 5000)])
 def test_a_tight_memory_limit_changes_no_number(tmp_path, shape):
     W = gaussian(*shape).astype(np.float32)
     other = moved(W.astype(float)).astype(np.float32)
@@ -349,7 +354,7 @@ def test_a_tight_memory_limit_changes_no_number(tmp_path, shape):
 
 
 def test_chosen_layers_have_the_rows_that_all_layers_have():
-    every = rows_of(model(), changed())
+    every = {row.name: row for row in comparison_of_models().rows}
     chosen = rows_of(model(), changed(), layers=["attn.qkv:k", "experts*"])
     assert list(chosen) == ["attn.qkv:k", "experts:0", "experts:1", "experts:2"]
     for name, row in chosen.items():
@@ -362,7 +367,8 @@ def same(a, b):
 
 def test_progress_is_told_up_to_the_end():
     seen = []
-    compare(model(), changed(), jobs=1, progress=lambda name, done, total: seen.append((name, done, total)))
+    arrays = {"a.weight": gaussian(40, 30), "b.weight": gaussian(50, 20), "c.bias": gaussian(9)}
+    compare(arrays, arrays, jobs=1, progress=lambda name, done, total: seen.append((name, done, total)))
     assert seen[-1][1] == pytest.approx(seen[-1][2])
     assert all(a[1] <= b[1] for a, b in zip(seen, seen[1:], strict=False))
 
@@ -392,7 +398,7 @@ def test_json_is_valid_and_tells_what_the_table_tells(tmp_path):
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_tables_have_the_columns_in_their_order(tmp_path, format):
-    comparison = compare(model(), changed(), jobs=1)
+    comparison = comparison_of_models()
     path = tmp_path / f"c.{format}"
     if format == "csv":
         comparison.to_csv(path)
@@ -417,10 +423,10 @@ def test_every_column_is_defined_and_every_kind_is_explained():
 
 def test_the_summary_counts_and_averages_the_rows():
     before, after = model(), changed()
-    comparison = compare(before, after | {"extra": gaussian(30, 20)}, jobs=1)
+    comparison = comparison_of_models()
     summary, ok = comparison.summary, [row for row in comparison.rows if row.status == "ok"]
-    assert (summary["ok"], summary["unmatched"], summary["failed"]) == (17, 1, 0)
-    assert sum(summary["changes"].values()) <= 17
+    assert (summary["ok"], summary["unmatched"], summary["failed"]) == (18, 0, 0)
+    assert sum(summary["changes"].values()) <= 18
     weights = [W.astype(float) for name, W in before.items() if matrices(name, W)]
     deltas = [after[n].astype(float) - W for n, W in before.items() if matrices(n, W)]
     squares = [sum((W**2).sum() for W in many) for many in (deltas, weights)]
@@ -470,6 +476,12 @@ def test_a_bad_limit_is_an_error_of_one_line(settings):
     assert "\n" not in str(error.value)
 
 
+def test_a_chosen_layer_without_a_partner_has_its_row():
+    before, after = W | {"b.x": np.eye(25, 20)}, W
+    (row,) = compare(before, after, layers="b.x", jobs=1).rows
+    assert (row.name, row.status, row.reason) == ("b.x", "unmatched", "is in the first model alone")
+
+
 def test_models_that_have_nothing_in_common_are_refused():
     with pytest.raises(RequestError) as error:
         compare(W, {"b.kernel": np.eye(31, 20)}, jobs=1)
@@ -481,8 +493,3 @@ def test_a_model_that_is_not_there_is_named(tmp_path):
         with pytest.raises(SourceError, match=r"no\.safetensors.*no such file") as error:
             compare(*pair)
         assert "\n" not in str(error.value)
-
-
-def test_a_pair_of_nothing_at_all_is_no_job():
-    with pytest.raises(ValueError, match="unpack"):
-        compare_pair(PairJob(None, None))

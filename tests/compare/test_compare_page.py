@@ -366,6 +366,13 @@ def test_spikes_are_told_with_their_numbers():
     )
 
 
+def test_a_bulk_unlike_noise_is_told():
+    rows = [row(f"{i}", change="spiked", suggested_rank=1.0) for i in range(4)]
+    rows += [row("dense", change="dense")]
+    found = in_short(rows, summarise(rows), {"0", "3", "dense"})
+    assert found[1].endswith("out of it, 1 each; in 2 of them the bulk is not quite shaped like noise.")
+
+
 def test_where_no_kind_of_change_prevails_none_is_named():
     rows = [row(f"{kind}", change=kind) for kind in ("noise", "spiked", "low rank", "dense")]
     assert len(short(*rows)) == 1

@@ -97,10 +97,10 @@ def compare(
     before, after = (estimate(source, None, conv, memory_limit=memory_limit) for source in (base, tuned))
     room = after.room
     pairs, notes = _aligned(before, after)
-    if layers is not None:
-        pairs = _selected(pairs, before.source, layers)
     if not any(pair.base and pair.tuned for pair in pairs):
         raise RequestError(f"{before.source.name} and {after.source.name} have no tensor in common: {_examples(pairs)}")
+    if layers is not None:
+        pairs = _selected(pairs, before.source, layers)
     common = PairJob(None, None, replicates=bootstrap, directions=directions, seed=seed)
     adapter = any(_adds(plan.tensor) for plan in after.plans)
     foreign = before.source.format != after.source.format

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, log10
 from statistics import median
@@ -33,19 +33,20 @@ _TYPICAL: Mapping[str, str] = {
 """What is said of the kind of change that most layers have."""
 
 
-def in_short(rows: Iterable[ChangeRow], summary: Mapping[str, Any]) -> tuple[str, ...]:
+def in_short(rows: Iterable[ChangeRow], summary: Mapping[str, Any], misshapen: Container[str] = ()) -> tuple[str, ...]:
     """Say in a few sentences what became of the model as a whole.
 
     Args:
         rows: the rows of a comparison.
         summary: its summary (see `report.summarise`).
+        misshapen: names of the rows in whose change the bulk is not quite shaped like noise.
 
     Returns:
         Sentences: how much changed, what kind of change it is where one kind prevails, other types of numbers, and
         whether there are new directions.
     """
     ok = [row for row in rows if row.status == "ok"]
-    said = (*_extent(ok, summary), _adapter(ok), _prevailing(ok), _retyped(ok), _new_directions(summary))
+    said = (*_extent(ok, summary), _adapter(ok), _prevailing(ok, misshapen), _retyped(ok), _new_directions(summary))
     return tuple(filter(None, said))
 
 
@@ -85,16 +86,19 @@ def _adapter(ok: Sequence[ChangeRow]) -> str:
     return f"The other model is an adapter of the base, which leaves {matrices} alone." if untouched else ""
 
 
-def _prevailing(ok: Sequence[ChangeRow]) -> str:
+def _prevailing(ok: Sequence[ChangeRow], misshapen: Container[str]) -> str:
     """Say what the change of most layers is; nothing where no kind is that of half of them."""
     told = [row for row in ok if row.change not in ("", "none")]
     (kind, count), *_ = Counter(row.change for row in told).most_common(1) or [("", 0)]
     if len(told) < 2 or 2 * count < len(told):
         return ""
-    ranks = [row.suggested_rank for row in told if row.change == kind and isfinite(row.suggested_rank)]
+    alike = [row for row in told if row.change == kind]
+    ranks = [row.suggested_rank for row in alike if isfinite(row.suggested_rank)]
+    odd = sum(row.name in misshapen for row in alike) if kind in ("noise", "spiked") else 0
+    but = f"; in {odd} of them the bulk is not quite shaped like noise" if odd else ""
     large = "changed matrices" + (" that are large enough to tell" if any(not row.change for row in ok) else "")
     which = f"{count} of the {len(told)} {large}" if count < len(told) else f"all {count} {large}"
-    return f"The change of {which} {_TYPICAL[kind].format(ranks=_ranks(ranks))}."
+    return f"The change of {which} {_TYPICAL[kind].format(ranks=_ranks(ranks))}{but}."
 
 
 def _ranks(ranks: Sequence[float]) -> str:
@@ -193,7 +197,8 @@ def _far(rows: Sequence[ChangeRow]) -> Iterable[tuple[ChangeRow, str]]:
     for row in sorted(moved, key=lambda row: -row.relative_change):
         times = row.relative_change / middle
         if times >= _TIMES and log10(times) > _FAR * spread:
-            yield row, f"changed by {percent(row.relative_change)}, {times:.2g} times the median of the changed layers"
+            how = f"{times:.2g}" if times < 99.5 else f"{times:.0f}"
+            yield row, f"changed by {percent(row.relative_change)}, {how} times the median of the changed layers"
 
 
 def _from_zero(rows: Sequence[ChangeRow]) -> Iterable[tuple[ChangeRow, str]]:

@@ -81,12 +81,12 @@ function drawLanes(host, lanes, { rows, value, label, matched, selected, open, l
   host.replaceChildren(svg);
 }
 
-/* The stretch of changes, zero in it: extreme ones are clipped, and intervals may run beyond. */
-function changeExtent(changes, lows, highs) {
+/* The stretch of changes, zero in it: extreme ones of an exponent are clipped, and intervals may run beyond. */
+function changeExtent(metric, changes, lows, highs) {
   const sorted = (values) => [...values].sort((a, b) => a - b);
   const all = sorted([...changes, 0]);
   const [q1, q3] = [quantile(all, 0.25), quantile(all, 0.75)];
-  const slack = changes.length > 8 && q3 > q1 ? 12 * (q3 - q1) : Infinity;
+  const slack = WILD.has(metric) && changes.length > 8 && q3 > q1 ? 12 * (q3 - q1) : Infinity;
   const low = Math.min(Math.max(all[0], q1 - slack), quantile(sorted(lows), 0.25));
   const high = Math.max(Math.min(all[all.length - 1], q3 + slack), quantile(sorted(highs), 0.75));
   const pad = 0.08 * (high - low) || 1;
@@ -102,7 +102,7 @@ function drawChange(host, metric, { rows, value, computed, label, matched, selec
     host.replaceChildren(make("p", { class: "calm" }, `No layer has ${metric} in both models.`));
     return;
   }
-  const y = changeExtent(known(changes), known(lows), known(highs));
+  const y = changeExtent(metric, known(changes), known(lows), known(highs));
   const chart = depthFrame(host, rows, left, {
     height: 290, bottom: 36, y, xLabel: "layer, in the order of the model", title: `Change of ${metric} against depth`,
     yLabel: `change of ${SYMBOLS[metric] || metric}`,

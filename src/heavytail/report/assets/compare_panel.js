@@ -210,7 +210,9 @@ function createComparePanel(host, { data, value, neighbours, link, onClose }) {
     const fit = data.fits[row];
     const { nodes, draw: drawing } = spectrumFigures(found, data.noise[row], null, (column) => fit?.[column] ?? null);
     drawings.push(drawing);
-    return [make("h3", {}, "the change Δ"), nodes[0], nodes[2], nodes[1], ...below, ...numbers];
+    const misfit = data.noise[row]?.laws ? verdict(data.noise[row], 1).slice(1) : [];
+    return [make("h3", {}, "the change Δ"), ...misfit.map((text) => make("p", {}, text)), nodes[0], nodes[2], nodes[1],
+      ...below, ...numbers];
   }
 
   function both(row) {
