@@ -94,6 +94,8 @@ def test_dots_that_a_trainer_writes_as_underscores_are_dots(prefix):
         (["a.fc.weight", "b.fc.weight"], ["c.fc.weight"]),
         (["embed.weight"], ["unembed.weight"]),
         (["attn.q.weight"], ["attn.k.weight"]),
+        (["decoder.rnn.weight_ih"], ["lstm_cell.weight_ih"]),
+        (["attn.layer_norm"], ["mlp.layer_norm"]),
     ],
 )
 def test_what_could_be_several_or_none_is_not_matched(base, tuned):
@@ -163,8 +165,9 @@ def test_any_exchange_of_a_prefix_is_undone(names, old, new, rng):
         lambda name, i: f"lora_unet_{name.replace('.', '_')}",
         lambda name, i: f"other{i}.{name}",
         lambda name, i: f"unrelated{i}.{i}.numbers",
+        lambda name, i: f"unrelated{i}.attn.a.weight",
     ],
-    ids=["prefix", "underscores", "every name its own prefix", "nothing in common"],
+    ids=["prefix", "underscores", "every name its own prefix", "nothing in common", "one end in common"],
 )
 def test_five_thousand_names_take_less_than_two_seconds(rename):
     names = [

@@ -111,7 +111,7 @@ def test_planted_ranks_at_one_and_a_half_times_the_threshold_of_detection_are_fo
     rng = np.random.default_rng(0)
     off = []
     for i in range(40):
-        M = int(rng.integers(60, 120))
+        M = int(rng.integers(100, 250))
         N, rank = int(M * rng.uniform(1, 3)), int(rng.integers(1, 9))
         U, V = (np.linalg.qr(rng.standard_normal((n, rank)))[0] for n in (N, M))
         delta = rng.standard_normal((N, M)) + 1.5 * (N * M) ** 0.25 * U @ V.T
@@ -209,6 +209,21 @@ def test_resampling_both_spectra_together_tells_small_changes_far_better(seed):
     for name in ("alpha", "alpha_weighted", "log_alpha_norm"):
         assert paired[name].lo <= paired[name].change <= paired[name].hi
         assert paired[name].hi - paired[name].lo < (apart[name].hi - apart[name].lo) / 3
+
+
+@pytest.mark.parametrize("shape", [(200, 100), (150, 150)])
+def test_intervals_of_the_noise_bulk_hold_the_changes_of_its_law(shape):
+    """Noise of variance 1 has its edge at (sqrt N + sqrt M)^2; the largest eigenvalue of either matrix is known."""
+    rng = np.random.default_rng(3)
+    edge = (shape[0] ** 0.5 + shape[1] ** 0.5) ** 2
+    hits = []
+    for _ in range(60):
+        pair = [layer(rng.standard_normal(shape)) for _ in range(2)]
+        found = metric_changes(*pair)
+        ratios = [edge / one.row.lambda_max for one in pair]
+        for name, change in (("bulk_edge", 0.0), ("mp_softrank", ratios[1] - ratios[0])):
+            hits.append(found[name].lo <= change <= found[name].hi)
+    assert np.mean(hits) >= 0.95 - 3 * (0.95 * 0.05 / 60) ** 0.5
 
 
 def test_the_same_seed_gives_the_same_interval():

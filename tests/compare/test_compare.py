@@ -2,6 +2,7 @@
 
 import json
 from functools import cache, partial
+from itertools import pairwise
 from math import isfinite, nan
 
 import numpy as np
@@ -114,6 +115,33 @@ def test_vectors_tell_how_far_they_moved_and_single_numbers_do_not():
     assert (summary["vectors"], summary["vectors_changed"]) == (2, 1)
 
 
+@pytest.mark.parametrize("shape", [(60, 40), (40, 60), (50, 50)])
+@pytest.mark.parametrize("k", [1, 5])
+def test_the_angles_between_leading_directions_are_those_of_numpy(shape, k):
+    W = student(*shape, df=3)
+    tuned = moved(W, 0.4)
+    row = rows_of({"w.weight": W}, {"w.weight": tuned}, directions=k)["w"]
+    (U0, _, V0), (U1, _, V1) = (np.linalg.svd(one) for one in (W, tuned))
+    sides = (V0[:k] @ V1[:k].T, U0[:, :k].T @ U1[:, :k])
+    cosines = np.concatenate([np.linalg.svd(side, compute_uv=False) for side in sides])
+    assert row.directions == k
+    assert row.overlap == pytest.approx(np.mean(cosines**2), rel=1e-9)
+    assert row.largest_angle == pytest.approx(np.degrees(np.arccos(cosines.min())), rel=1e-6)
+    narrow = (V0, V1) if shape[0] >= shape[1] else (U0.T, U1.T)
+    nearest = np.abs(narrow[0] @ narrow[1][:k].T).max(axis=0)
+    assert row.intruders == (nearest < 0.5).sum()
+
+
+def test_a_direction_that_the_base_lacks_is_an_intruder():
+    """Shuttleworth et al. 2024: a leading direction of the tuned matrix that is near none of the base's."""
+    W = gaussian(120, 80)
+    u, v = gaussian(120, seed=5), gaussian(80, seed=6)
+    strong = 3 * np.linalg.norm(W, 2) * np.outer(u, v) / np.linalg.norm(u) / np.linalg.norm(v)
+    rows = rows_of({"w.weight": W, "v.weight": W + 1}, {"w.weight": W + strong, "v.weight": 1.5 * (W + 1)})
+    assert (rows["w"].intruders, rows["v"].intruders) == (1, 0)
+    assert rows["v"].overlap == pytest.approx(1, abs=1e-9)
+
+
 # Frozen layers.
 
 
@@ -210,6 +238,27 @@ def test_weights_that_are_tied_in_one_model_alone_are_compared():
         assert rows["head"].relative_change == pytest.approx(delta / norm, rel=1e-12)
     rows = rows_of(tied, {"embed.weight": head, "head.weight": head})
     assert (rows["embed"].status, rows["head"].status) == ("ok", "skipped")
+
+
+def test_what_a_live_module_knows_holds_for_its_checkpoint():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 32, 4, stride=4), torch.nn.Conv2d(32, 64, 3, groups=2), torch.nn.ConvTranspose2d(64, 32, 2)
+    )
+    checkpoint = {name: 1.25 * W.detach().numpy().astype(float) for name, W in module.state_dict().items()}
+    live = rows_of(module, module)
+    for pair, relative in (((module, checkpoint), 0.25), ((checkpoint, module), 0.2)):
+        rows = rows_of(*pair)
+        for name in "012":
+            row = rows[name]
+            assert row.status == "ok"
+            assert (row.kind, row.N, row.M, row.num_matrices) == (
+                live[name].kind,
+                live[name].N,
+                live[name].M,
+                live[name].num_matrices,
+            )
+            assert row.relative_change == pytest.approx(relative, rel=1e-12)
 
 
 # What cannot be compared.
@@ -330,7 +379,7 @@ def test_another_seed_changes_intervals_alone():
     first, second = (compare(model(), changed(), bootstrap=39, seed=seed, jobs=1) for seed in (0, 1))
     differing = set()
     for a, b in zip(first.table.to_dict("records"), second.table.to_dict("records"), strict=True):
-        differing |= {column for column in COLUMNS if a[column] != b[column] and not (a[column] != a[column])}
+        differing |= {column for column in COLUMNS if a[column] != b[column] and a[column] == a[column]}
     assert differing
     assert all(column.endswith(("_change_lo", "_change_hi")) and "alpha" in column for column in differing)
     again = compare(model(), changed(), bootstrap=39, seed=1, jobs=1)
@@ -353,6 +402,13 @@ def test_a_tight_memory_limit_changes_no_number(tmp_path, shape):
             assert tight.as_dict()[column] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), column
 
 
+def test_results_that_were_kept_are_the_same(tmp_path):
+    pairs = ((model(), changed()), ({"a.weight": gaussian(50, 40)}, {"x_1": gaussian(50, 40).T * 1.1}))
+    for base, tuned in pairs:
+        fresh = compare(base, tuned, jobs=1).to_json()
+        assert [compare(base, tuned, jobs=1, cache=tmp_path).to_json() for _ in range(2)] == [fresh, fresh]
+
+
 def test_chosen_layers_have_the_rows_that_all_layers_have():
     every = {row.name: row for row in comparison_of_models().rows}
     chosen = rows_of(model(), changed(), layers=["attn.qkv:k", "experts*"])
@@ -370,7 +426,7 @@ def test_progress_is_told_up_to_the_end():
     arrays = {"a.weight": gaussian(40, 30), "b.weight": gaussian(50, 20), "c.bias": gaussian(9)}
     compare(arrays, arrays, jobs=1, progress=lambda name, done, total: seen.append((name, done, total)))
     assert seen[-1][1] == pytest.approx(seen[-1][2])
-    assert all(a[1] <= b[1] for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a[1] <= b[1] for a, b in pairwise(seen))
 
 
 def strict(text):

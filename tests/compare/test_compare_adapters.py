@@ -209,6 +209,42 @@ def test_an_adapter_of_another_model_is_refused(write):
     assert "\n" not in text
 
 
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+def test_an_adapter_of_sd_scripts_writes_dots_as_underscores_and_its_alpha_beside(write, prefix):
+    names = [f"{prefix}down_blocks.{i}.attn.to_q.weight" for i in range(3)]
+    weights = {name: 0.05 * gaussian(48, 40, seed=i) for i, name in enumerate(names)}
+    adapter, merged = {}, dict(weights)
+    for i, (name, W) in enumerate(list(weights.items())[:2]):
+        down, up = gaussian(4, 40, seed=10 + i).astype(np.float32), gaussian(48, 4, seed=20 + i).astype(np.float32)
+        module = f"lora_unet_{name.removeprefix(prefix).removesuffix('.weight').replace('.', '_')}"
+        adapter |= {f"{module}.lora_down.weight": down, f"{module}.lora_up.weight": up}
+        adapter |= {f"{module}.alpha": np.array(0.02, np.float32)}
+        merged[name] = W + float(np.float32(0.02)) / 4 * (up.astype(np.float64) @ down.astype(np.float64))
+    adapted, expected = (by_name(compare(weights, one, jobs=1)) for one in (write(adapter, None), merged))
+    assert [layer.row.change for layer in adapted.values()] == ["low rank", "low rank", "none"]
+    for name, layer in adapted.items():
+        assert layer.row.relative_change == pytest.approx(expected[name].row.relative_change, rel=1e-9)
+
+
+def test_two_adapters_are_compared_as_what_they_add(write):
+    first, second = factors("q", 96, 64) | factors("k", 64, 96), factors("q", 96, 64) | factors("k", 64, 96, seed=7)
+    rows = {row.name: row for row in compare(write(first), write(second, name="second"), jobs=1).rows}
+    delta = product(second, "k") - product(first, "k")
+    assert set(rows) == {"model.q", "model.k"}
+    assert rows["model.q"].change == "none"
+    assert rows["model.k"].relative_change == pytest.approx(
+        np.linalg.norm(delta) / np.linalg.norm(product(first, "k")), rel=1e-9
+    )
+    assert rows["model.k"].delta_rank == 8
+
+
+def test_an_adapter_in_the_place_of_the_base_is_refused(write):
+    folder = write(factors("q", 96, 64))
+    with pytest.raises(RequestError) as error:
+        compare(folder, base())
+    assert str(error.value) == f"{folder} is an adapter and mapping is none; the base comes first"
+
+
 def test_a_quantised_base_takes_an_adapter_as_the_numbers_that_it_stands_for(write):
     scales = (1 + np.arange(96, dtype=np.float32)[:, None]) / 1000
     codes = gaussian(96, 64).astype(ml_dtypes.float8_e4m3fn)

@@ -241,8 +241,8 @@ def said(*rows):
     return [(one.severity, one.name, one.sentence) for one in attention(rows)]
 
 
-def short(*rows):
-    return in_short(rows, summarise(rows))
+def short(*rows, adapter=False):
+    return in_short(rows, summarise(rows, adapter=adapter))
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_noise_and_another_type_read_as_quantisation():
 def test_low_ranks_read_as_an_adapter():
     rows = [row(f"{i}", change="low rank", suggested_rank=8.0, directions=10.0, intruders=1.0) for i in range(3)]
     rows += [row("k", change="none", relative_change=0.0, tuned_dtype="")]
-    found = short(*rows)
+    found = short(*rows, adapter=True)
     assert found[1] == "The other model is an adapter of the base, which leaves 1 matrix alone."
     assert found[2] == (
         "The change of all 3 changed matrices has few directions and nothing beside them, 8 each: typical of an "
@@ -367,9 +367,9 @@ def test_spikes_are_told_with_their_numbers():
 
 
 def test_a_bulk_unlike_noise_is_told():
-    rows = [row(f"{i}", change="spiked", suggested_rank=1.0) for i in range(4)]
+    rows = [row(f"{i}", change="spiked", suggested_rank=1.0, delta_fits=float(i not in (0, 3))) for i in range(4)]
     rows += [row("dense", change="dense")]
-    found = in_short(rows, summarise(rows), {"0", "3", "dense"})
+    found = short(*rows)
     assert found[1].endswith("out of it, 1 each; in 2 of them the bulk is not quite shaped like noise.")
 
 

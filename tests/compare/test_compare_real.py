@@ -6,7 +6,6 @@ import pytest
 from models import lite0, minilm, model
 
 from heavytail.compare import compare
-from heavytail.weights.source import open_source
 
 CHGNET = "chgnet/pretrained"
 
@@ -71,14 +70,10 @@ def test_silero_in_torchscript_and_in_onnx_is_the_same_bit_for_bit():
     assert all(row.status == "unmatched" for row in comparison.rows if row.name.startswith("_model_8k."))
 
 
-def test_silero_of_another_training_is_not_the_same():
-    """The weights of the 16 kHz safetensors are of another training than those of the TorchScript file."""
-    data = "silero_vad/data"
-    first = model("silero-vad", f"{data}/silero_vad_16k_op15.onnx")
-    second = model("silero-vad", f"{data}/silero_vad_16k.safetensors")
-    names = [{t.name for t in open_source(path).tensors if len(t.shape) > 1} for path in (first, second)]
-    assert names[0] != names[1]
-    rows = compare(first, second, bootstrap=0, jobs=1).rows
-    changed = [row for row in rows if row.status == "ok" and row.change != "none"]
-    assert len(changed) == 12
-    assert all(row.relative_change > 0.1 for row in changed)
+def test_silero_of_another_training_is_another():
+    """The half-size file is of another training (and holds float32 numbers, whatever its name says)."""
+    first, second = (model("silero-vad", f"silero_vad/data/silero_vad_{x}.onnx") for x in ("16k_op15", "half"))
+    rows = [row for row in compare(first, second, bootstrap=0, jobs=1).rows if row.status == "ok"]
+    assert len(rows) == 12
+    assert all(row.tuned_name == row.name.removeprefix("model.") for row in rows)
+    assert all(row.relative_change > 1 for row in rows)

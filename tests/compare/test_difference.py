@@ -62,17 +62,30 @@ def test_nan_in_the_same_place_is_the_same_and_elsewhere_is_not():
     assert size_of_change(tensor(a), tensor(a.copy())).relative == 0
     other = a.copy()
     other[5, 6] += 1
-    assert not size_of_change(tensor(a), tensor(other)).change == 0
+    assert np.isnan(size_of_change(tensor(a), tensor(other)).change)
     moved = np.nan_to_num(a, nan=1.0)
     moved[5, 5] = np.nan
-    assert not size_of_change(tensor(a), tensor(moved)).change == 0
+    assert np.isnan(size_of_change(tensor(a), tensor(moved)).change)
+
+
+def test_a_change_of_imaginary_parts_is_a_change():
+    a = gaussian(6, 5) + 1j * gaussian(6, 5, seed=1)
+    found = size_of_change(tensor(a), tensor(a + 0.5j))
+    assert (found.base, found.change) == pytest.approx((np.linalg.norm(a), 0.5 * 30**0.5), rel=1e-12)
+    assert size_of_change(tensor(a), tensor(a.copy())).change == 0
+
+
+def test_whole_numbers_that_float64_does_not_hold_are_told_apart():
+    a = np.array([2**60, 7])
+    assert size_of_change(tensor(a), tensor(a + np.array([1, 0]))).change > 0
+    assert size_of_change(tensor(a), tensor(a.copy())).change == 0
 
 
 def test_infinities_of_one_sign_are_the_same():
     a = gaussian(5, 4)
     a[0, 0] = np.inf
     assert size_of_change(tensor(a), tensor(a.copy())).change == 0
-    assert not size_of_change(tensor(a), tensor(a * np.where(np.isinf(a), -1, 1))).change == 0
+    assert size_of_change(tensor(a), tensor(a * np.where(np.isinf(a), -1, 1))).change == np.inf
 
 
 def test_another_type_is_no_change_where_the_numbers_are_the_same():

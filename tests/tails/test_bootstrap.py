@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from heavytail.rmt.ensembles import pareto
-from heavytail.tails.bootstrap import Bootstrap, bootstrap
-from heavytail.tails.power_law import fit_power_law
+from heavytail.tails.bootstrap import Bootstrap, bootstrap, bootstrap_pairs
+from heavytail.tails.power_law import PowerLawFit, fit_power_law
 
 Vector = NDArray[np.float64]
 
@@ -129,3 +129,96 @@ def test_the_interval_covers_95_percent(n: int) -> None:
     results = [found(pure(n, 2.5, rng), 200, rng) for _ in range(600)]
     share = np.mean([result.alpha_lo <= 2.5 <= result.alpha_hi for result in results])
     assert 0.93 - 0.018 <= share <= 0.97 + 0.018  # 95 +- 2 %, within 2 standard errors
+
+
+# Two samples together.
+
+
+def fitted(x: Vector) -> PowerLawFit:
+    fit = fit_power_law(x)
+    assert fit is not None
+    return fit
+
+
+def paired(x: Vector, y: Vector, count: int, seed: int | np.random.Generator) -> tuple[Vector, Vector]:
+    return bootstrap_pairs(x, y, (fitted(x), fitted(y)), count, seed)
+
+
+def interval_of_change(x: Vector, y: Vector, count: int, rng: np.random.Generator) -> tuple[float, float]:
+    before, after = paired(x, y, count, rng)
+    low, high = np.quantile(after - before, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def test_pairs_of_one_sample_with_itself_have_no_scatter() -> None:
+    x = pure(200, 2.5, np.random.default_rng(7))
+    before, after = paired(x, x.copy(), 50, 0)
+    assert before.shape == after.shape == (50,)
+    assert np.array_equal(before, after)
+    assert before.std() > 0
+
+
+@pytest.mark.parametrize("power", [0.5, 1.1, 3.0])
+def test_pairs_draw_the_same_places_of_both_orders(power: float) -> None:
+    """A power of a power law is one, alpha - 1 divided by it; and so in each replicate, if it has the same points."""
+    x = pure(200, 2.5, np.random.default_rng(8))
+    before, after = paired(x, x**power, 50, 0)
+    np.testing.assert_allclose((after - 1) * power, before - 1, rtol=1e-9)
+
+
+def test_pairs_of_the_same_seed_are_the_same() -> None:
+    rng = np.random.default_rng(9)
+    x, y = pure(150, 2.5, rng), pure(150, 2.2, rng)
+    first, second, other = (paired(x, y, 40, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_each_of_a_pair_scatters_as_it_does_alone() -> None:
+    rng = np.random.default_rng(10)
+    x, y = pure(300, 2.5, rng), pure(300, 2.0, rng)
+    for sample, exponents in zip((x, y), paired(x, y, 400, 0), strict=True):
+        alone = found(sample, 400, 1).alphas
+        assert exponents.mean() == pytest.approx(alone.mean(), abs=4 * alone.std() / np.sqrt(200))
+        assert exponents.std() == pytest.approx(alone.std(), rel=4 / np.sqrt(400))
+
+
+def test_samples_of_two_sizes_are_drawn_apart() -> None:
+    rng = np.random.default_rng(11)
+    x = pure(300, 2.5, rng)
+    together, apart = paired(x, np.sort(x * np.exp(0.01 * rng.standard_normal(300))), 300, 0), paired(x, x[1:], 300, 0)
+    assert abs(np.corrcoef(apart)[0, 1]) < 4 / np.sqrt(300)
+    assert np.corrcoef(together)[0, 1] > 0.5
+
+
+def test_a_small_change_is_known_far_better_together_than_apart() -> None:
+    rng = np.random.default_rng(12)
+    for _ in range(3):
+        x = pure(300, 2.5, rng)
+        y = np.sort(x**1.02)
+        low, high = interval_of_change(x, y, 100, rng)
+        widths = [result.alpha_hi - result.alpha_lo for result in (found(x, 100, rng), found(y, 100, rng))]
+        assert high - low < np.hypot(*widths) / 20
+
+
+def test_too_few_pairs_are_refused() -> None:
+    x = pure(100, 2.0, np.random.default_rng(5))
+    with pytest.raises(ValueError, match="number of replicates must be at least 39; got 38"):
+        paired(x, x, 38, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [150, 400])
+@pytest.mark.parametrize(("power", "noise"), [(1.1, 0.0), (1.0, 0.05), (1.3, 0.3)])
+def test_the_interval_of_pairs_holds_the_change_of_the_exponent(n: int, power: float, noise: float) -> None:
+    """Factors of a thin tail leave the exponent of a power law as it is, and a power divides alpha - 1."""
+    rng = np.random.default_rng([n, 2])
+    change = 1.5 / power - 1.5
+    hits = []
+    for _ in range(100):
+        x = pure(n, 2.5, rng)
+        low, high = interval_of_change(x, np.sort(x**power * np.exp(noise * rng.standard_normal(n))), 200, rng)
+        hits.append(low <= change <= high)
+    assert np.mean(hits) >= 0.9
+    if noise == 0:  # an interval of the change is one of alpha itself, and covers as that does
+        assert np.mean(hits) <= 0.99

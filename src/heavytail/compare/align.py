@@ -11,7 +11,7 @@ from heavytail.weights.layout import Plan
 __all__ = ["Pair", "align", "match_names"]
 
 _LEAST = 2  # components that two names must share at their end, where that is not all of one of them
-_MOST = 16  # names of one end: more tell nothing
+_MOST = 16  # names of one end: more of them tell nothing
 
 Exchange = tuple[str, str]
 
@@ -124,29 +124,31 @@ def _exchanges(base: list[str], tuned: list[str], separator: str) -> dict[Exchan
 
 def _proposed(base: list[str], tuned: list[str], separator: str) -> dict[Exchange, dict[str, str]]:
     """Give for each exchange of beginnings the names that become equal by it; each pair is as long alike as may be."""
+    whole = {name.replace(".", separator): name for name in base}
     ends = defaultdict(list)
-    for name in base:
-        key = name.replace(".", separator)
+    for key, name in whole.items():
         for at in _cuts(key, separator):
             ends[key[at:]].append((key[:at], name))
     proposed: dict[Exchange, dict[str, str]] = defaultdict(dict)
     for name in tuned:
         key = name.replace(".", separator)
-        end = next((at for at in _cuts(key, separator) if _common(ends.get(key[at:], []), key, at, separator)), None)
-        if end is None:
-            continue
-        alike = _common(ends[key[end:]], key, end, separator)
-        if len(alike) <= _MOST:
+        for at in _cuts(key, separator):
+            alike = ends.get(key[at:], [])
+            if len(alike) > _MOST:
+                alike = [("", whole[key[at:]])] if key[at:] in whole else []
+            alike = [(old, other) for old, other in alike if _enough(other, len(old), name, at)]
             for old, other in alike:
-                proposed[old, key[:end]].setdefault(other, name)
+                proposed[old, key[:at]].setdefault(other, name)
+            if alike:
+                break
     return proposed
 
 
-def _common(ends: list[tuple[str, str]], key: str, at: int, separator: str) -> list[tuple[str, str]]:
-    """Keep what has enough in common with a name from some place on: all of one of both, or several components."""
-    if at == 0 or key.count(separator, at) + 1 >= _LEAST:
-        return ends
-    return [(old, name) for old, name in ends if not old]
+def _enough(base: str, first: int, tuned: str, second: int) -> bool:
+    """Whether names that are equal from these places on have enough in common: all of one, or several components."""
+    if 0 in (first, second):
+        return True
+    return max(base.count(".", first), tuned.count(".", second)) + 1 >= _LEAST
 
 
 def _beginnings(names: list[str], separator: str) -> Counter[str]:

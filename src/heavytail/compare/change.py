@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from heavytail.compare.row import METRICS, ChangeRow, MetricChange
 from heavytail.diagnosis.layer import Layer
+from heavytail.report.noise_verdict import bulks_fit
 from heavytail.rmt.noise_bulk import MIN_SIZE
 from heavytail.spectra.subspaces import Subspaces
 from heavytail.tails.bootstrap import bootstrap_pairs
@@ -183,6 +184,7 @@ def filled(
         delta_sigma_mp=of.sigma_mp,
         delta_bulk_edge=of.bulk_edge,
         delta_num_spikes=of.num_spikes,
+        delta_fits=_fits(delta),
         suggested_rank=rank,
         suggested_share=_share(delta, rank),
         metrics=metrics,
@@ -194,6 +196,13 @@ def filled(
 def _relative(change: float, base: float) -> float:
     """Give the root of a ratio of squares; infinite where the base is zero."""
     return sqrt(change / base) if base else inf
+
+
+def _fits(delta: Layer) -> float:
+    """Say as a number whether the bulk of a change is shaped like noise; NaN where there is none."""
+    if delta.noise is None or delta.noise.reason or not delta.noise.bulks:
+        return nan
+    return float(bulks_fit(delta.noise.bulks))
 
 
 def _suggested_rank(delta: Layer) -> float:

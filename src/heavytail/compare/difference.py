@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from math import sqrt, ulp
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from heavytail.weights.tensor import Array, Tensor
 __all__ = ["Size", "difference", "size_of_change", "together", "transposed"]
 
 _PIECE = 4 << 20  # entries compared at a time
+_WHOLE = ("ii", "uu")  # kinds of numbers that float64 may not hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +58,19 @@ def size_of_change(base: Tensor, tuned: Tensor) -> Size:
     squares = np.zeros(3)
     equal = True
     for first, second in together(base.blocks, tuned.blocks, rows):
-        x, y = first.astype(np.float64), second.astype(np.float64)
-        same = np.array_equal(x, y, equal_nan=True)
+        kinds = first.dtype.kind + second.dtype.kind
+        wide = np.complex128 if "c" in kinds else np.float64
+        x, y = first.astype(wide), second.astype(wide)
+        same = np.array_equal(first, second) if kinds in _WHOLE else np.array_equal(x, y, equal_nan=True)
         equal &= same
         squares += [_square(x), _square(y), 0.0 if same else _square(y - x)]
     change = 0.0 if equal else sqrt(squares[2]) or ulp(0.0)  # squares of tiny numbers vanish, a change does not
     return Size(sqrt(squares[0]), sqrt(squares[1]), change)
 
 
-def _square(x: NDArray[np.float64]) -> float:
+def _square(x: NDArray[Any]) -> float:
     flat = x.ravel()
-    return float(flat @ flat)
+    return float(np.vdot(flat, flat).real)
 
 
 def difference(base: Blocks, tuned: Blocks) -> Blocks:

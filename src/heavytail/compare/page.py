@@ -14,7 +14,6 @@ from heavytail.compare.remarks import attention, in_short, percent
 from heavytail.compare.row import KINDS_OF_CHANGE, ChangeRow
 from heavytail.diagnosis.row import DEFINITIONS as OF_A_LAYER
 from heavytail.report.html import asset, embedded, environment, human, plain_items, plain_text, plural, policy
-from heavytail.report.noise_verdict import bulks_fit
 from heavytail.report.payload import printable
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def render(comparison: Comparison) -> str:
             settings=plain_items(comparison.settings),
             matched=[printable(note) for note in comparison.notes],
             notes=_notes(comparison),
-            in_short=in_short(rows, comparison.summary, _misshapen(comparison)),
+            in_short=in_short(rows, comparison.summary),
             findings=findings,
             figures=_figures(comparison.summary["metrics"]),
             kinds=_kinds(rows),
@@ -115,12 +114,6 @@ def _short_names(*names: str) -> list[str]:
         if short[0] != short[1]:
             return short
     return [part[-1] for part in parts]
-
-
-def _misshapen(comparison: Comparison) -> set[str]:
-    """Name the rows in whose change the bulk is not quite shaped like noise."""
-    noises = ((layer.row.name, layer.delta.noise) for layer in comparison.layers if layer.delta is not None)
-    return {printable(name) for name, noise in noises if noise and noise.bulks and not bulks_fit(noise.bulks)}
 
 
 def _facts(summary: Mapping[str, Any]) -> list[str]:

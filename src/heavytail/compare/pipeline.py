@@ -96,13 +96,13 @@ def compare(
     layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers
     before, after = (estimate(source, None, conv, memory_limit=memory_limit) for source in (base, tuned))
     room = after.room
-    pairs, notes = _aligned(before, after)
+    adapter = _is_adapter(before, after)
+    pairs, notes = _aligned(before.plans, _unwrapped(after.plans) if adapter else after.plans)
     if not any(pair.base and pair.tuned for pair in pairs):
         raise RequestError(f"{before.source.name} and {after.source.name} have no tensor in common: {_examples(pairs)}")
     if layers is not None:
         pairs = _selected(pairs, before.source, layers)
     common = PairJob(None, None, replicates=bootstrap, directions=directions, seed=seed)
-    adapter = any(_adds(plan.tensor) for plan in after.plans)
     foreign = before.source.format != after.source.format
     todo = [_job(pair, common, room, adapter, foreign, kept is not None) for pair in pairs]
     found = _run(todo, threads, min(room, available()), kept, progress)
@@ -117,7 +117,7 @@ def compare(
             "seed": seed,
         },
         notes=notes,
-        summary=summarise(layer.row for layer in found),
+        summary=summarise((layer.row for layer in found), adapter=adapter),
         layers=tuple(found),
         version=__version__,
     )
@@ -133,16 +133,22 @@ def _check(conv: str, bootstrap: int, directions: int, seed: int) -> None:
         raise RequestError(f"bootstrap is {bootstrap}; it must be 0, or at least {MIN_COUNT} for a 95 % interval")
 
 
-def _aligned(before: Estimate, after: Estimate) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    pairs, notes = align(before.plans, _unwrapped(after.plans))
+def _is_adapter(before: Estimate, after: Estimate) -> bool:
+    """Whether the second model is an adapter of the first; two adapters are compared as any two models."""
+    first, second = ([_adds(plan.tensor) for plan in one.plans if plan.parts] for one in (before, after))
+    if first and all(first) and not any(second):
+        raise RequestError(f"{before.source.name} is an adapter and {after.source.name} is none; the base comes first")
+    return any(second) and not any(first)
+
+
+def _aligned(before: tuple[Plan, ...], after: tuple[Plan, ...]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    pairs, notes = align(before, after)
     pairs, more = match_contents(pairs)
     return pairs, notes + more
 
 
 def _unwrapped(plans: tuple[Plan, ...]) -> tuple[Plan, ...]:
     """Give tensors that stand beside those of an adapter the names that they have in the base model."""
-    if not any(_adds(plan.tensor) for plan in plans):
-        return plans
     taken = {plan.tensor.name for plan in plans}
     found = []
     for plan in plans:
@@ -187,11 +193,11 @@ def _examples(pairs: tuple[Pair, ...]) -> str:
 
 def _job(pair: Pair, common: PairJob, room: float, adapter: bool, foreign: bool, keep: bool) -> PairJob:
     """Say what is to be done with a pair, and what it takes."""
-    base, tuned = _untied(pair.base, pair.tuned), _untied(pair.tuned, pair.base)
+    base, tuned = _understood(pair.base, pair.tuned), _understood(pair.tuned, pair.base)
     delta, added = None, False
     if base and tuned and base.parts and tuned.parts:
         unlike = base.tensor.shape != tuned.tensor.shape
-        if _adds(tuned.tensor):
+        if adapter and _adds(tuned.tensor):
             whole = merged(base.tensor, tuned.tensor)
             added = whole.problem is None
             delta = tuned if added and _is_all(tuned, base) else None
@@ -225,11 +231,15 @@ def _is_all(adapter: Plan, base: Plan) -> bool:
     return factors is not None and factors.magnitude is None and len(base.parts) == base.parts[0].count == 1
 
 
-def _untied(one: Plan | None, other: Plan | None) -> Plan | None:
-    """Plan a tensor that is tied to another in one model alone as it is planned where it stands on its own."""
-    if one is None or other is None or one.kind != "tied" or not other.parts:
+def _understood(one: Plan | None, other: Plan | None) -> Plan | None:
+    """Plan a tensor as its partner is planned where that knows more of it.
+
+    It may be tied in one model alone. And a live module tells what a checkpoint leaves open.
+    """
+    if one is None or other is None or not other.parts or one.tensor.shape != other.tensor.shape:
         return one
-    return _read_as(one.tensor, other, one) if one.tensor.shape == other.tensor.shape else one
+    told = bool(one.parts) and one.tensor.hint is None and other.tensor.hint is not None
+    return _read_as(one.tensor, other, one) if told or one.kind == "tied" else one
 
 
 def _read_as(tensor: Tensor, like: Plan, named: Plan) -> Plan:

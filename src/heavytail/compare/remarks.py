@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, log10
 from statistics import median
@@ -33,20 +33,19 @@ _TYPICAL: Mapping[str, str] = {
 """What is said of the kind of change that most layers have."""
 
 
-def in_short(rows: Iterable[ChangeRow], summary: Mapping[str, Any], misshapen: Container[str] = ()) -> tuple[str, ...]:
+def in_short(rows: Iterable[ChangeRow], summary: Mapping[str, Any]) -> tuple[str, ...]:
     """Say in a few sentences what became of the model as a whole.
 
     Args:
         rows: the rows of a comparison.
         summary: its summary (see `report.summarise`).
-        misshapen: names of the rows in whose change the bulk is not quite shaped like noise.
 
     Returns:
         Sentences: how much changed, what kind of change it is where one kind prevails, other types of numbers, and
         whether there are new directions.
     """
     ok = [row for row in rows if row.status == "ok"]
-    said = (*_extent(ok, summary), _adapter(ok), _prevailing(ok, misshapen), _retyped(ok), _new_directions(summary))
+    said = (*_extent(ok, summary), _adapter(ok, summary), _prevailing(ok), _retyped(ok), _new_directions(summary))
     return tuple(filter(None, said))
 
 
@@ -79,14 +78,16 @@ def _all(matrices: int, vectors: int) -> str:
     return plural(matrices, "matrix", "matrices") + (f" and {plural(vectors, 'vector')}" if vectors else "")
 
 
-def _adapter(ok: Sequence[ChangeRow]) -> str:
-    """Say that the other model is an adapter where that is seen: what it leaves as it is has no numbers of its own."""
-    untouched = sum(not row.tuned_dtype for row in ok)
+def _adapter(ok: Sequence[ChangeRow], summary: Mapping[str, Any]) -> str:
+    """Say that the other model is an adapter, and what it leaves alone."""
+    if not summary["adapter"]:
+        return ""
+    untouched = sum(row.change == "none" for row in ok)
     matrices = plural(untouched, "matrix", "matrices")
-    return f"The other model is an adapter of the base, which leaves {matrices} alone." if untouched else ""
+    return "The other model is an adapter of the base" + (f", which leaves {matrices} alone." if untouched else ".")
 
 
-def _prevailing(ok: Sequence[ChangeRow], misshapen: Container[str]) -> str:
+def _prevailing(ok: Sequence[ChangeRow]) -> str:
     """Say what the change of most layers is; nothing where no kind is that of half of them."""
     told = [row for row in ok if row.change not in ("", "none")]
     (kind, count), *_ = Counter(row.change for row in told).most_common(1) or [("", 0)]
@@ -94,7 +95,7 @@ def _prevailing(ok: Sequence[ChangeRow], misshapen: Container[str]) -> str:
         return ""
     alike = [row for row in told if row.change == kind]
     ranks = [row.suggested_rank for row in alike if isfinite(row.suggested_rank)]
-    odd = sum(row.name in misshapen for row in alike) if kind in ("noise", "spiked") else 0
+    odd = sum(row.delta_fits == 0 for row in alike)
     but = f"; in {odd} of them the bulk is not quite shaped like noise" if odd else ""
     large = "changed matrices" + (" that are large enough to tell" if any(not row.change for row in ok) else "")
     which = f"{count} of the {len(told)} {large}" if count < len(told) else f"all {count} {large}"

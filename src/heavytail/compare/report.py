@@ -23,23 +23,27 @@ __all__ = ["STATUSES", "Comparison", "summarise"]
 STATUSES = ("ok", "unmatched", "skipped", "unsupported", "failed")
 
 
-def summarise(rows: Iterable[ChangeRow]) -> dict[str, Any]:
+def summarise(rows: Iterable[ChangeRow], *, adapter: bool = False) -> dict[str, Any]:
     """Count the rows of each status and the kinds of change, and average the metrics over the rows that are ok.
 
     Args:
         rows: the rows of a comparison.
+        adapter: whether the second model is an adapter of the first.
 
     Returns:
-        Counts of rows; `parameters`, the entries of the matrices that were compared; `relative_change`, the Frobenius
-        norm of all changes over that of all of the base's matrices; of the tensors that are no matrices `vectors` and
-        `vectors_changed`; `intruders` and `directions`; and for each metric its mean in both models, the mean change
-        and its standard error over the layers.
+        Counts of rows; whether the second is an `adapter`; `parameters`, the entries of the matrices that were
+        compared; `relative_change`, the Frobenius norm of all changes over that of all of the base's matrices;
+        `misshapen`, the changes whose bulk is not quite shaped like noise; of the tensors that are no matrices
+        `vectors` and `vectors_changed`; `intruders` and `directions`; and for each metric its mean in both models, the
+        mean change and its standard error over the layers.
     """
     rows = tuple(rows)
     ok = [row for row in rows if row.status == "ok"]
     found: dict[str, Any] = {status: sum(row.status == status for row in rows) for status in STATUSES}
+    found["adapter"] = adapter
     found["parameters"] = sum(int(row.num_matrices * row.N * row.M) for row in ok)
     found["changes"] = {kind: sum(row.change == kind for row in ok) for kind in KINDS_OF_CHANGE}
+    found["misshapen"] = sum(row.delta_fits == 0 for row in ok)
     vectors = [row for row in rows if row.status == "skipped" and isfinite(row.relative_change)]
     found["vectors"], found["vectors_changed"] = len(vectors), sum(row.change != "none" for row in vectors)
     found["relative_change"] = _overall(ok)

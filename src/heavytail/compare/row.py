@@ -83,6 +83,7 @@ class ChangeRow:
     delta_sigma_mp: float = nan
     delta_bulk_edge: float = nan
     delta_num_spikes: float = nan
+    delta_fits: float = nan
     suggested_rank: float = nan
     suggested_share: float = nan
 
@@ -138,6 +139,7 @@ DEFINITIONS: dict[str, str] = {
     "delta_sigma_mp": "Scale of the noise bulk of Δ: the square root of its share of the squared norm.",
     "delta_bulk_edge": "Upper edge of the noise bulk of Δ, as an eigenvalue.",
     "delta_num_spikes": "Eigenvalues of Δ beyond its noise.",
+    "delta_fits": "1 where the bulk of Δ is shaped like noise, 0 where not quite.",
     "suggested_rank": "Rank of a low-rank adapter that holds what stands out of the noise of Δ; of single matrices.",
     "suggested_share": "Share of Δ's squared norm that so many directions hold.",
     "directions": "Leading singular directions of both models that are held against each other.",

@@ -145,6 +145,8 @@ def _whole(comparison: Comparison) -> list[str]:
         f"{summary['ok']} matrices compared, {summary['parameters']:,} parameters: {kinds or 'too narrow to tell'}; "
         f"‖Δ‖/‖W‖ over all {_significant(summary['relative_change'])}"
     ]
+    if summary["misshapen"]:
+        lines.append(f"in {summary['misshapen']} of them the bulk of the change is not quite shaped like noise")
     if summary["vectors"]:
         lines[0] += f"; {summary['vectors_changed']} of {summary['vectors']} vectors changed"
     means = []

@@ -126,9 +126,9 @@ function directionFigures(found) {
     make("span", {}, make("i", { class: "key cut" }), "cutoff"));
   const of = found.matrices > 1 ? `Of ${grouped(found.matrices)} matrices, this is number ${found.matrix}, counted from 0: ` +
     "the one whose directions turned most. " : "";
-  const text = `${of}Left, cosines of the angles between the leading ${found.k} directions of both models, 1 where they ` +
-    "agree. Right, for each leading direction of the tuned matrix the largest cosine with any direction of the base: " +
-    `below ${significant(found.cutoff)} it is new.`;
+  const text = `${of}Principal angles are those between the leading ${found.k} directions of both models; their cosines ` +
+    "are 1 where these agree. Nearest is, for each leading direction of the tuned matrix, the largest cosine with any " +
+    `direction of the base: below ${significant(found.cutoff)} it is an intruder.`;
   return { nodes: [make("div", { class: "pair" }, cosines, nearest), make("p", { class: "caption" }, text)],
     draw: () => { drawFirst(); drawSecond(); } };
 }
