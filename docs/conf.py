@@ -1,6 +1,10 @@
 """Sphinx's configuration of the book."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+
 import heavytail
+from heavytail.comparison import row as comparison
 from heavytail.diagnosis.row import DEFINITIONS, GROUPS
 
 project = "heavytail"
@@ -16,13 +20,30 @@ napoleon_use_ivar = True
 nitpicky = False
 
 
+def _table(columns: Iterable[str], definitions: Mapping[str, str]) -> str:
+    """Write a table of columns from the definitions in the source, so that the two cannot differ."""
+    rows = "\n".join(f"| `{column}` | {definitions[column]} |" for column in columns)
+    return f"| column | meaning |\n|---|---|\n{rows}\n"
+
+
 def _columns() -> str:
-    """Write the tables of columns from the definitions in the source, so that the two cannot differ."""
-    groups = []
-    for group, columns in GROUPS.items():
-        rows = "\n".join(f"| `{column}` | {DEFINITIONS[column]} |" for column in columns)
-        groups.append(f"## {group.capitalize()}\n\n| column | meaning |\n|---|---|\n{rows}\n")
-    return "\n".join(groups)
+    return "\n".join(f"## {group.capitalize()}\n\n{_table(names, DEFINITIONS)}" for group, names in GROUPS.items())
+
+
+def _columns_of_comparison() -> str:
+    """Write those that a comparison has once; each metric has five more."""
+    names = [field.name for field in fields(comparison.ChangeRow) if field.name != "metrics"]
+    return _table(names, comparison.DEFINITIONS)
+
+
+_PLACEHOLDERS = {
+    "columns": {"columns": _columns},
+    "comparing": {
+        "comparison": _columns_of_comparison,
+        "metrics": lambda: ", ".join(f"`{name}`" for name in comparison.METRICS),
+    },
+}
+"""What is filled in, by page."""
 
 
 def _magnitudes(_: object, __: str, ___: str, ____: object, _____: object, lines: list[str]) -> None:
@@ -35,11 +56,11 @@ def _magnitudes(_: object, __: str, ___: str, ____: object, _____: object, lines
 
 
 def setup(app: object) -> None:
-    """Fill the placeholder on the page of columns."""
+    """Fill the placeholders."""
     app.connect("autodoc-process-docstring", _magnitudes)  # type: ignore[attr-defined]
 
     def fill(_: object, page: str, source: list[str]) -> None:
-        if page == "columns":
-            source[0] = source[0].replace("{{ columns }}", _columns())
+        for name, write in _PLACEHOLDERS.get(page, {}).items():
+            source[0] = source[0].replace(f"{{{{ {name} }}}}", write())
 
     app.connect("source-read", fill)  # type: ignore[attr-defined]

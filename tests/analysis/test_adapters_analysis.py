@@ -57,7 +57,10 @@ def test_the_row_of_an_adapter_is_that_of_the_matrix_it_adds(tmp_path):
     values = np.linalg.svd(formed(tensors), compute_uv=False)[::-1]
     assert np.abs(np.sqrt(spectrum.evals) - values).max() <= 1e-12 * values[-1]
     assert np.count_nonzero(spectrum.evals) == 6
-    assert "no noise bulk: the rank is 6 of 60" in row.reason
+    # What is of low rank by its making is not a weight matrix that collapsed.
+    assert row.reason == "of rank 6 by its making: no tail, no noise bulk, no phase"
+    assert row.phase == ""
+    assert truth.phase == "rank-collapse"
 
 
 def test_a_tail_is_fitted_to_what_an_adapter_of_enough_rank_has(tmp_path):

@@ -343,6 +343,9 @@ def test_a_base_of_zeros_has_an_infinite_relative_change_and_valid_json():
     assert (rows["w"].status, rows["w"].relative_change) == ("ok", np.inf)
     assert (rows["z"].change, rows["z"].relative_change) == ("none", 0)
     assert strict(comparison.to_json())["layers"][0]["relative_change"] is None
+    assert comparison.summary["relative_change"] == np.inf
+    beside = compare({"w.weight": W * 0, "v.weight": 2 * W}, {"w.weight": W, "v.weight": 2 * W}, jobs=1)
+    assert beside.summary["relative_change"] == pytest.approx(0.5, rel=1e-12)
     gone = rows_of({"w.weight": W}, {"w.weight": W * 0})["w"]
     assert gone.relative_change == pytest.approx(1, rel=1e-12)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from math import isfinite, nan, sqrt
+from math import inf, isfinite, isnan, nan, sqrt
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,10 +55,15 @@ def summarise(rows: Iterable[ChangeRow], *, adapter: bool = False) -> dict[str, 
 
 
 def _overall(rows: Iterable[ChangeRow]) -> float:
-    pairs = [(10.0 ** row.metrics["log_norm"].base, row.relative_change) for row in rows if "log_norm" in row.metrics]
-    pairs = [(norm, relative) for norm, relative in pairs if isfinite(norm) and isfinite(relative)]
-    total = sum(norm for norm, _ in pairs)
-    return sqrt(sum(norm * relative**2 for norm, relative in pairs) / total) if total else nan
+    norms, changes = [], []
+    for row in rows:
+        if "log_norm" in row.metrics and not isnan(row.relative_change):
+            log = row.metrics["log_norm"].base
+            norms.append(10.0**log if isfinite(log) else 0.0)  # zeros have no logarithm
+            changes.append(norms[-1] * row.relative_change**2 if norms[-1] else row.delta_norm)
+    if not sum(norms):
+        return inf if sum(changes) > 0 else nan
+    return sqrt(sum(changes) / sum(norms))
 
 
 def _mean_change(name: str, rows: Iterable[ChangeRow]) -> dict[str, float]:

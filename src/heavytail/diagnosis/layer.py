@@ -20,6 +20,7 @@ from heavytail.diagnosis.vectors import Localisation, localisation
 from heavytail.spectra.certified import Bounds
 from heavytail.spectra.entries import Blocks
 from heavytail.spectra.exact import RANK_OPEN
+from heavytail.spectra.factors import FACTORS
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.tails.power_law import MIN_TAIL
 
@@ -150,6 +151,11 @@ def diagnose_layer(measured: Measured, wanted: Wanted, *, name: str, kind: str, 
     row = diagnose(spectrum, tail, name=name, kind=kind, dtype=dtype)
     if row.lambda_max == 0:
         return Layer(row, spectrum)
+    if spectrum.method == FACTORS and 2 * spectrum.rank < spectrum.M:
+        lacks = "no noise bulk, no phase" if tail.fit else "no tail, no noise bulk, no phase"
+        found = {} if noise is None else noise.columns(spectrum)
+        row = replace(row, **found, reason=measured.problem or f"of rank {spectrum.rank} by its making: {lacks}")
+        return Layer(row, spectrum, tail, None, noise, measured.vectors)
     try:
         phase = find_phase(spectrum)
     except (ArithmeticError, ValueError, MemoryError, np.linalg.LinAlgError) as error:

@@ -23,7 +23,10 @@ from heavytail.spectra.exact import unit_roundoff, unusable
 from heavytail.spectra.spectrum import Spectrum
 from heavytail.weights.tensor import Array
 
-__all__ = ["product_rows", "spectrum_of_factors"]
+__all__ = ["FACTORS", "product_rows", "spectrum_of_factors"]
+
+FACTORS = "factors"
+"""The method of a spectrum that was computed from the factors of its matrix."""
 
 _UNIT = 2.0**-53
 _LEAST = 1e-250  # sums of squares below it may have lost digits to underflow
@@ -79,7 +82,7 @@ def spectrum_of_factors(left: Array, right: Array, scale: float, dtype: str) -> 
         positive=evals[evals > floor],
         floor=floor,
         error=off * (2 * largest + off),
-        method="factors",
+        method=FACTORS,
     )
 
 

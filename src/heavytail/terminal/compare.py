@@ -45,6 +45,8 @@ _METRICS = {"alpha": "α", "alpha_weighted": "α̂", "log_norm": "log‖W‖²",
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print one line a matrix, with as many columns as there is room for, then the whole, and what has no partner."""
     rows = [row for row in comparison.rows if row.status not in ("skipped", "unmatched")]
+    if comparison.summary["adapter"]:  # what it leaves as it is, it says nothing of
+        rows = [row for row in rows if row.change != "none"]
     console.print(_table(rows, console.width))
     for row in rows:
         if row.status != "ok":
