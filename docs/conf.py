@@ -11,6 +11,7 @@ project = "heavytail"
 release = heavytail.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 2  # so that one page can point into another
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "heavytail"

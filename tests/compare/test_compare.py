@@ -420,6 +420,14 @@ def test_chosen_layers_have_the_rows_that_all_layers_have():
         assert all(same(row.as_dict()[c], every[name].as_dict()[c]) for c in COLUMNS)
 
 
+def test_a_chosen_gate_of_a_turned_layer_is_that_gate():
+    before = {name: W for name, W in model().items() if name.startswith("lstm")}
+    after = {name: np.ascontiguousarray(changed()[name].T) for name in before}
+    (row,) = rows_of(before, after, layers="lstm.weight_ih_l0:g").values()
+    expected = {row.name: row for row in comparison_of_models().rows}["lstm.weight_ih_l0:g"]
+    assert row.relative_change == pytest.approx(expected.relative_change, rel=1e-12)
+
+
 def same(a, b):
     return a == b or (a != a and b != b)
 

@@ -132,6 +132,14 @@ def test_an_adapter_of_a_fused_projection_is_split_as_that_is(write, turned):
     assert [by_name(adapted)[f"model.c_attn:{part}"].row.delta_rank for part in "qkv"] == [4, 4, 4]
 
 
+def test_a_chosen_part_of_a_fused_projection_is_that_part(write):
+    folder = write(factors("c_attn", 192, 64), CONFIG | {"fan_in_fan_out": True})
+    every = by_name(compare(base(), folder, jobs=1))
+    chosen = by_name(compare(base(), folder, jobs=1, layers="*c_attn:k"))
+    assert list(chosen) == ["model.c_attn:k"]
+    assert chosen["model.c_attn:k"].row.as_dict() == pytest.approx(every["model.c_attn:k"].row.as_dict(), nan_ok=True)
+
+
 def test_a_small_adapter_of_a_fused_projection_in_few_bits_keeps_its_rank(write):
     """The merged weight is never rounded, so neither is its difference from the base."""
     adapter = {name: 1e-2 * W for name, W in factors("c_attn", 192, 64).items()}

@@ -226,9 +226,10 @@ def _job(pair: Pair, common: PairJob, room: float, adapter: bool, foreign: bool,
 
 
 def _is_all(adapter: Plan, base: Plan) -> bool:
-    """Whether what an adapter adds is all that becomes of a tensor, as one matrix."""
+    """Whether what an adapter adds is all that becomes of a tensor, and that is one matrix."""
     factors = adapter.tensor.factors
-    return factors is not None and factors.magnitude is None and len(base.parts) == base.parts[0].count == 1
+    one = base.tensor.size == base.parts[0].N * base.parts[0].M
+    return one and factors is not None and factors.magnitude is None
 
 
 def _understood(one: Plan | None, other: Plan | None) -> Plan | None:
