@@ -26,7 +26,7 @@ import ml_dtypes
 import numpy as np
 from common import markdown
 
-from heavytail.compare import compare
+from heavytail.comparison import compare
 
 HIDDEN, INNER, KEYS, WORDS, LAYERS = 2048, 5632, 256, 32000, 22
 STRENGTH = 1.5

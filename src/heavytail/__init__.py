@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from heavytail.analysis import analyze
+    from heavytail.comparison import Comparison, compare
     from heavytail.errors import HeavytailError
     from heavytail.report.model_report import ModelReport
 
 __version__ = "0.1.0"
-__all__ = ["HeavytailError", "ModelReport", "__version__", "analyze"]
+__all__ = ["Comparison", "HeavytailError", "ModelReport", "__version__", "analyze", "compare"]
 
-_HOMES = {"analyze": "analysis", "ModelReport": "report.model_report", "HeavytailError": "errors"}
+_HOMES = {
+    "Comparison": "comparison",
+    "HeavytailError": "errors",
+    "ModelReport": "report.model_report",
+    "analyze": "analysis",
+    "compare": "comparison",
+}
 
 
 def __getattr__(name: str) -> Any:

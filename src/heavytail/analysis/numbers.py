@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Numbers:
         if self.rows is None:
             return self._read()
         if self.blocks is None:
-            self.blocks = enumerate(self.tensor.blocks(self.rows))
+            self.blocks = enumerate(_exactly(self.tensor.blocks(self.rows), self.rows))
         while self.index < index:
             self.index, self.array = next(self.blocks)
         assert self.array is not None
@@ -71,6 +71,21 @@ class Numbers:
         if self.array is None:
             self.array = self.tensor.read()
         return self.array
+
+
+def _exactly(blocks: Iterable[Array], rows: int) -> Iterator[Array]:
+    """Join blocks of at most so many rows to blocks of just so many; the last may have fewer."""
+    held: list[Array] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += len(block)
+        while count >= rows:
+            joined = held[0] if len(held) == 1 else np.concatenate(held)
+            yield joined[:rows]
+            held, count = [joined[rows:]], count - rows
+    if count:
+        yield np.concatenate(held)
 
 
 def cut(matrix: Array) -> Blocks:

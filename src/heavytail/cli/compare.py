@@ -57,7 +57,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from heavytail.compare import compare
+    from heavytail.comparison import compare
 
     targets = {name: path for name in FORMATS if (path := getattr(options, name)) is not None}
     check_targets(targets)

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from heavytail.compare.row import ChangeRow, MetricChange
+from heavytail.comparison.row import ChangeRow, MetricChange
 from heavytail.errors import visible
 from heavytail.terminal.texts import escaped, shortened, width_of
 
 if TYPE_CHECKING:
-    from heavytail.compare import Comparison
+    from heavytail.comparison import Comparison
 
 __all__ = ["print_comparison"]
 

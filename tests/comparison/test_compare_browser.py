@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from compare import compared
+from comparison import compared
 from report import test_browser as browser
 
-from heavytail.compare import compare
-from heavytail.compare.page import render
-from heavytail.compare.report import summarise
+from heavytail.comparison import compare
+from heavytail.comparison.page import render
+from heavytail.comparison.report import summarise
 
 driver, width = browser.driver, browser.width
 column, names, one, opens, press, texts = (

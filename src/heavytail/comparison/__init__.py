@@ -1,6 +1,6 @@
 """Two models: what fine-tuning, merging, quantisation or an adapter changed."""
 
-from heavytail.compare.pipeline import compare
-from heavytail.compare.report import Comparison
+from heavytail.comparison.pipeline import compare
+from heavytail.comparison.report import Comparison
 
 __all__ = ["Comparison", "compare"]

@@ -12,8 +12,8 @@ from cases import gaussian, low_rank, numpy_type, source, student, zoo
 from cases import tensor as described
 from safetensors.numpy import save_file
 
-from heavytail.compare import compare as compare_models
-from heavytail.compare.row import COLUMNS, DEFINITIONS, KINDS_OF_CHANGE, METRICS, SCHEMA_VERSION
+from heavytail.comparison import compare as compare_models
+from heavytail.comparison.row import COLUMNS, DEFINITIONS, KINDS_OF_CHANGE, METRICS, SCHEMA_VERSION
 from heavytail.errors import RequestError, SourceError
 from heavytail.weights.tensor import Tensor
 

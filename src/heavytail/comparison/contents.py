@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from heavytail.compare.align import Pair
+from heavytail.comparison.align import Pair
 from heavytail.weights.layout import Plan
 from heavytail.weights.tensor import Tensor
 

@@ -5,15 +5,15 @@ from math import isfinite, nan
 
 import numpy as np
 import pytest
-from compare import compared
+from comparison import compared
 from report.test_page import Page
 
-from heavytail.compare import compare
-from heavytail.compare.page import render
-from heavytail.compare.payload import GROUPS
-from heavytail.compare.remarks import attention, in_short
-from heavytail.compare.report import summarise
-from heavytail.compare.row import COLUMNS, KINDS_OF_CHANGE, ChangeRow, MetricChange
+from heavytail.comparison import compare
+from heavytail.comparison.page import render
+from heavytail.comparison.payload import GROUPS
+from heavytail.comparison.remarks import attention, in_short
+from heavytail.comparison.report import summarise
+from heavytail.comparison.row import COLUMNS, KINDS_OF_CHANGE, ChangeRow, MetricChange
 
 
 @pytest.fixture(scope="module")

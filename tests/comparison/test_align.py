@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heavytail.compare.align import align, match_names
+from heavytail.comparison.align import align, match_names
 from heavytail.weights.formats.mapping import read_mapping
 from heavytail.weights.layout import plan
 

@@ -5,7 +5,7 @@ from statistics import median
 import pytest
 from models import lite0, minilm, model
 
-from heavytail.compare import compare
+from heavytail.comparison import compare
 
 CHGNET = "chgnet/pretrained"
 

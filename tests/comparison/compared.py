@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from heavytail.compare import compare
+from heavytail.comparison import compare
 
 HOSTILE = "</script><img src=x onerror=\"document.title='broken'\">"
 N, M, RANK = 160, 96, 3

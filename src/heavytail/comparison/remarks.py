@@ -9,7 +9,7 @@ from math import inf, isfinite, log10
 from statistics import median
 from typing import Any
 
-from heavytail.compare.row import ChangeRow
+from heavytail.comparison.row import ChangeRow
 from heavytail.report.attention import SEVERITIES, Finding
 from heavytail.report.html import plural
 

@@ -7,7 +7,7 @@ from cases import FLOATS, gaussian, numpy_type
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heavytail.compare.difference import difference, size_of_change, together, transposed
+from heavytail.comparison.difference import difference, size_of_change, together, transposed
 from heavytail.errors import MatrixError
 from heavytail.weights.tensor import Tensor
 

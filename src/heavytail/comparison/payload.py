@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heavytail.compare.row import COLUMNS, DEFINITIONS, KINDS_OF_CHANGE, METRICS, ChangeRow
+from heavytail.comparison.row import COLUMNS, DEFINITIONS, KINDS_OF_CHANGE, METRICS, ChangeRow
 from heavytail.diagnosis.row import DEFINITIONS as OF_A_LAYER
 from heavytail.report.attention import Finding
 from heavytail.report.curves import ccdf, log_histogram, significant
 from heavytail.report.payload import curves_payload, noise_payload, printable
 
 if TYPE_CHECKING:
-    from heavytail.compare.pair import LayerChange
-    from heavytail.compare.report import Comparison
+    from heavytail.comparison.pair import LayerChange
+    from heavytail.comparison.report import Comparison
     from heavytail.diagnosis.layer import Layer
     from heavytail.spectra.spectrum import Spectrum
     from heavytail.spectra.subspaces import Subspaces

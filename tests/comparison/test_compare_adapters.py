@@ -9,7 +9,7 @@ import pytest
 from cases import gaussian
 from safetensors.numpy import save_file
 
-from heavytail.compare import compare as compare_models
+from heavytail.comparison import compare as compare_models
 from heavytail.errors import RequestError
 
 compare = partial(compare_models, bootstrap=0)

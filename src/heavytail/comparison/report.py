@@ -10,8 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heavytail.compare.pair import LayerChange
-from heavytail.compare.row import COLUMNS, KINDS_OF_CHANGE, METRICS, SCHEMA_VERSION, ChangeRow
+from heavytail.comparison.pair import LayerChange
+from heavytail.comparison.row import COLUMNS, KINDS_OF_CHANGE, METRICS, SCHEMA_VERSION, ChangeRow
 from heavytail.report.writing import json_text, plain, write_parquet
 from heavytail.spectra.subspaces import Subspaces
 
@@ -163,7 +163,7 @@ class Comparison:
 
     def to_html(self, path: str | PathLike[str]) -> None:
         """Write the comparison as one self-contained HTML page."""
-        from heavytail.compare.page import render
+        from heavytail.comparison.page import render
 
         Path(path).write_text(render(self), encoding="utf-8")
 

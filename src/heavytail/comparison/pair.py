@@ -12,9 +12,9 @@ import numpy as np
 from heavytail.analysis.cache import Cache
 from heavytail.analysis.jobs import Job, numbers_of, run
 from heavytail.analysis.numbers import Numbers, cut
-from heavytail.compare.change import filled, metric_changes
-from heavytail.compare.difference import Size, difference, size_of_change
-from heavytail.compare.row import ChangeRow
+from heavytail.comparison.change import filled, metric_changes
+from heavytail.comparison.difference import Size, difference, size_of_change
+from heavytail.comparison.row import ChangeRow
 from heavytail.diagnosis.layer import Layer, Wanted, diagnose_layer, measure
 from heavytail.errors import HeavytailError
 from heavytail.rmt.noise_bulk import MIN_SIZE

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from cases import gaussian
 
-from heavytail.compare.align import align
-from heavytail.compare.contents import is_turned, match_contents
+from heavytail.comparison.align import align
+from heavytail.comparison.contents import is_turned, match_contents
 from heavytail.weights.formats.mapping import read_mapping
 from heavytail.weights.layout import plan
 from heavytail.weights.tensor import Tensor

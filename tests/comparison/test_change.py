@@ -9,9 +9,9 @@ from cases import gaussian, low_rank, numpy_type, orthogonal, student, with_eige
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heavytail.compare import compare as compare_models
-from heavytail.compare.change import kind_of_change, metric_changes
-from heavytail.compare.row import METRICS
+from heavytail.comparison import compare as compare_models
+from heavytail.comparison.change import kind_of_change, metric_changes
+from heavytail.comparison.row import METRICS
 from heavytail.diagnosis.layer import Wanted, diagnose_layer, measure
 from heavytail.rmt.ensembles import pareto
 from heavytail.spectra.exact import spectrum_of_stack

@@ -16,11 +16,11 @@ from heavytail.analysis.jobs import Job
 from heavytail.analysis.memory import available
 from heavytail.analysis.pipeline import Estimate, estimate, threads_of
 from heavytail.analysis.selection import selection
-from heavytail.compare.align import Pair, align
-from heavytail.compare.contents import is_turned, match_contents
-from heavytail.compare.difference import transposed
-from heavytail.compare.pair import LayerChange, PairJob, compare_pair
-from heavytail.compare.report import Comparison, summarise
+from heavytail.comparison.align import Pair, align
+from heavytail.comparison.contents import is_turned, match_contents
+from heavytail.comparison.difference import transposed
+from heavytail.comparison.pair import LayerChange, PairJob, compare_pair
+from heavytail.comparison.report import Comparison, summarise
 from heavytail.diagnosis.layer import Wanted
 from heavytail.errors import RequestError
 from heavytail.tails.bootstrap import MIN_COUNT

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heavytail.compare.row import METRICS, ChangeRow, MetricChange
+from heavytail.comparison.row import METRICS, ChangeRow, MetricChange
 from heavytail.diagnosis.layer import Layer
 from heavytail.report.noise_verdict import bulks_fit
 from heavytail.rmt.noise_bulk import MIN_SIZE

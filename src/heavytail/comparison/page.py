@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from heavytail.compare.payload import clean, payload
-from heavytail.compare.remarks import attention, in_short, percent
-from heavytail.compare.row import KINDS_OF_CHANGE, ChangeRow
+from heavytail.comparison.payload import clean, payload
+from heavytail.comparison.remarks import attention, in_short, percent
+from heavytail.comparison.row import KINDS_OF_CHANGE, ChangeRow
 from heavytail.diagnosis.row import DEFINITIONS as OF_A_LAYER
 from heavytail.report.html import asset, embedded, environment, human, plain_items, plain_text, plural, policy
 from heavytail.report.payload import printable
 
 if TYPE_CHECKING:
-    from heavytail.compare.report import Comparison
+    from heavytail.comparison.report import Comparison
 
 __all__ = ["render"]
 

@@ -12,6 +12,7 @@ __all__ = ["Pair", "align", "match_names"]
 
 _LEAST = 2  # components that two names must share at their end, where that is not all of one of them
 _MOST = 16  # names of one end: more of them tell nothing
+_NOTES = 8  # exchanges of beginnings that are told one by one
 
 Exchange = tuple[str, str]
 
@@ -87,8 +88,11 @@ def match_names(base: Iterable[str], tuned: Iterable[str]) -> tuple[dict[str, st
             for exchange, pairs in found.items():
                 matched |= pairs
                 exchanges[exchange] = exchanges.get(exchange, 0) + len(pairs)
-    notes = tuple(_note(old, new, count) for (old, new), count in exchanges.items())
-    return {name: matched[name] for name in base if name in matched}, notes
+    most = sorted(exchanges.items(), key=lambda item: -item[1])
+    notes = [_note(old, new, count) for (old, new), count in most[:_NOTES]]
+    if rest := most[_NOTES:]:
+        notes.append(f"{sum(count for _, count in rest)} more names begin in {len(rest)} other ways")
+    return {name: matched[name] for name in base if name in matched}, tuple(notes)
 
 
 def _note(old: str, new: str, count: int) -> str:
