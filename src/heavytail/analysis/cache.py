@@ -15,6 +15,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from os import PathLike
 from pathlib import Path
 from secrets import token_hex
 from time import time
@@ -49,12 +50,15 @@ class Cache:
     folder: Path
 
     @classmethod
-    def at(cls, folder: Path) -> Cache:
+    def at(cls, folder: str | PathLike[str]) -> Cache:
         """Open a folder, or make it.
 
         Raises:
             RequestError: if nothing can be written there.
         """
+        if not str(folder):
+            raise RequestError("cache is an empty path; it must be a folder")
+        folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = _pending(folder)

@@ -9,7 +9,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from math import inf
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from heavytail.analysis.cache import Cache
@@ -123,9 +122,7 @@ def analyze(
     layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers
     if approximate and convention == "weightwatcher":
         raise RequestError("convention 'weightwatcher' has no approximation")
-    if cache is not None and not str(cache):
-        raise RequestError("cache is an empty path; it must be a folder")
-    kept = None if cache is None else Cache.at(Path(cache))
+    kept = None if cache is None else Cache.at(cache)
     planned = estimate(source, layers, conv, convention, nulls, vectors, bootstrap, memory_limit)
     threads = threads_of(jobs)
     if device is not None:

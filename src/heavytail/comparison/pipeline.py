@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from heavytail.analysis.admission import admitted
@@ -91,7 +90,7 @@ def compare(
     from heavytail import __version__
 
     _check(conv, bootstrap, directions, seed)
-    kept = None if cache is None else Cache.at(Path(cache))
+    kept = None if cache is None else Cache.at(cache)
     threads = threads_of(jobs)
     layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers
     before, after = (estimate(source, None, conv, memory_limit=memory_limit) for source in (base, tuned))

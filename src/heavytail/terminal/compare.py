@@ -145,7 +145,7 @@ def _whole(comparison: Comparison) -> list[str]:
     kinds = ", ".join(f"{count} {_KIND.get(kind, kind)}" for kind, count in summary["changes"].items() if count)
     lines = [
         f"{summary['ok']} matrices compared, {summary['parameters']:,} parameters: {kinds or 'too narrow to tell'}; "
-        f"‖Δ‖/‖W‖ over all {_significant(summary['relative_change'])}"
+        f"‖Δ‖/‖W‖ over all {'adapted ones ' if summary['adapter'] else ''}{_significant(summary['relative_change'])}"
     ]
     if summary["misshapen"]:
         lines.append(f"in {summary['misshapen']} of them the bulk of the change is not quite shaped like noise")

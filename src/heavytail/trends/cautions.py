@@ -25,13 +25,14 @@ def cautions(table: ModelTable, trends: Sequence[Trend]) -> tuple[str, ...]:
         table: the models.
         trends: what was found of them.
     """
-    return (*_few(table), *_missing(table), *_constant(table, trends), *_opposed(trends))
+    return (*_opposed(trends), *_few(table), *_missing(table), *_constant(table, trends))
 
 
 def _few(table: ModelTable) -> Iterable[str]:
     counts = Counter(group for group, y in zip(table.groups, table.quality, strict=True) if isfinite(y))
     if len(counts) == 1:
-        yield f"all models are of one series, {next(iter(counts))}: nothing is known of how others would do"
+        (name,) = counts
+        yield f"all models are of one series{', ' + name if name else ''}: nothing is known of how others would do"
     by_size = sorted(counts.items(), key=lambda item: item[1])
     for size, items in groupby(by_size, key=lambda item: item[1]):
         names = [group for group, _ in items]
@@ -74,8 +75,14 @@ def _opposed(trends: Sequence[Trend]) -> Iterable[str]:
     for trend in trends:
         if trend.opposed:
             pooled, within = words[trend.pooled.slope > 0], words[trend.within.slope > 0]
+            open_ = [
+                where
+                for where, found in (("pooled", trend.pooled), ("within", trend.within))
+                if not found.slope_lo * found.slope_hi > 0
+            ]
+            but = f" ({' and '.join(open_)} it may be zero)" if open_ else ""
             yield (
-                f"pooled over series the slope of {trend.metric} is {pooled}, within them {within}: "
+                f"pooled over series the slope of {trend.metric} is {pooled}, within them {within}{but}: "
                 "compare models of one series only"
             )
 

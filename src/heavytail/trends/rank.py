@@ -17,6 +17,7 @@ import numpy as np
 from heavytail.diagnosis.row import Row
 from heavytail.errors import RequestError, SourceError
 from heavytail.report.model_report import ModelReport
+from heavytail.report.writing import json_text, plain
 from heavytail.trends.evidence import ACROSS, PUBLISHED, Evidence, measure
 from heavytail.trends.families import ALIKE, least_alike, patterns
 from heavytail.trends.metrics import metric_named, metric_values
@@ -92,15 +93,12 @@ class Ranking:
     def as_dict(self) -> dict[str, Any]:
         """Give the ranking as plain values, a missing number as None."""
         return {"heavytail": self.version, "sentence": self.sentence} | {
-            name: value for name, value in _plain(asdict(self)).items() if name != "version"
+            name: value for name, value in plain(asdict(self)).items() if name != "version"
         }
 
     def to_json(self, path: str | PathLike[str] | None = None) -> str:
         """Give the ranking as JSON text, and write it to `path` if one is given."""
-        text = json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n"
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
+        return json_text(self.as_dict(), ("models",), path)
 
 
 def rank(
@@ -188,8 +186,8 @@ def _published(metric: str | None) -> Evidence:
 def _supported(path: Path, metric: str | None) -> Evidence:
     """Take from a report of trends the evidence on the metric asked for, or on the supported one that errs least."""
     try:
-        plain = json.loads(path.read_bytes())
-        trends, models, quality = plain["trends"], plain["models"], plain["quality"]
+        told = json.loads(path.read_bytes())
+        trends, models, quality = told["trends"], told["models"], told["quality"]
     except OSError as error:
         raise SourceError(path, error.strerror or str(error)) from error
     except (ValueError, KeyError, TypeError) as error:
@@ -261,12 +259,3 @@ def _deviation(row: Row) -> float:
     """Give the standard deviation of alpha: from its interval, or where it has none from the fit alone."""
     width = row.alpha_hi - row.alpha_lo
     return width / _WIDTH if isfinite(width) else row.sigma if isfinite(row.sigma) else 0.0
-
-
-def _plain(value: Any) -> Any:
-    """Give a value as JSON knows it: a number that is not finite is None."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value

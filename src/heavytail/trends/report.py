@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from math import isfinite
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heavytail.report.writing import json_text, plain
 from heavytail.trends.association import Association
 from heavytail.trends.table import ModelTable
 from heavytail.trends.within import Within
@@ -95,7 +94,7 @@ class TrendsReport:
     def as_dict(self) -> dict[str, Any]:
         """Give the report as plain values, a missing number as None."""
         table = self.table
-        plain: dict[str, Any] = _plain(
+        found: dict[str, Any] = plain(
             {
                 "schema_version": SCHEMA_VERSION,
                 "heavytail": self.version,
@@ -115,14 +114,11 @@ class TrendsReport:
                 "trends": [asdict(trend) for trend in self.trends],
             }
         )
-        return plain
+        return found
 
     def to_json(self, path: str | PathLike[str] | None = None) -> str:
-        """Give the report as JSON text, and write it to `path` if one is given."""
-        text = json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n"
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
+        """Give the report as JSON text, one model or metric a line, and write it to `path` if one is given."""
+        return json_text(self.as_dict(), ("models", "trends"), path)
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write the frame as CSV; a missing value is empty."""
@@ -146,13 +142,3 @@ def _rows(trend: Trend) -> list[dict[str, Any]]:
     errors = {"sign_error": trend.sign_error, "robust_sign_error": trend.robust_sign_error, "opposed": trend.opposed}
     rows += [about | {"group": POOLED} | asdict(trend.pooled), about | {"group": WITHIN} | within | errors]
     return rows
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if isinstance(value, float):
-        return float(value) if isfinite(value) else None
-    return value
