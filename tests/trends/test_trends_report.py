@@ -140,7 +140,7 @@ def test_warnings_name_what_is_missing_constant_or_alone() -> None:
     report = trends(ModelTable(table.models, table.groups, metrics, quality, "top1_accuracy", True), resamples=39)
     assert set(report.warnings) >= {
         "top1_accuracy is missing for model 8: left out",
-        "alpha_weighted is missing for model 0 and model 1: its numbers are those of the 6 others",
+        "alpha_weighted is missing for model 0 and model 1, and known of the 6 others",
         "alpha is missing for every model",
         "stable_rank is the same for all models of A",
     }
@@ -197,3 +197,38 @@ def test_trends_are_imported_without_pandas_or_scipy_stats() -> None:
     code = "import heavytail.trends, sys; print([name for name in ('pandas', 'scipy.stats') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_warnings_that_say_the_same_of_several_metrics_are_one() -> None:
+    table = models((5, 5))
+    gaps = {name: table.metrics["alpha_weighted"].copy() for name in ("alpha", "log_norm")}
+    for values in gaps.values():
+        values[3] = nan
+    report = trends(ModelTable(table.models, table.groups, gaps, table.quality, "top1_accuracy", True), resamples=39)
+    assert "alpha and log_norm are missing for model 3, and known of the 9 others" in report.warnings
+
+
+def test_a_value_that_decides_every_fit_is_named() -> None:
+    table = models((6,))
+    wild = table.metrics["alpha_weighted"].copy()
+    wild[2] = 4.24e11
+    report = trends(
+        ModelTable(table.models, table.groups, {"mp_softrank": wild}, table.quality, "top1", True), resamples=39
+    )
+    (said,) = [one for one in report.warnings if one.startswith("mp_softrank of model 2 is up to")]
+    assert "least squares follow such values alone" in said
+    calm = trends(ModelTable(table.models, table.groups, table.metrics, table.quality, "top1", True), resamples=39)
+    assert not [one for one in calm.warnings if "times its median" in one]
+
+
+def test_only_series_of_some_size_count_in_the_sign_error() -> None:
+    # Two models in the wrong order are a coin's throw; four in the wrong order are not.
+    quality = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 1.0, 2.0])
+    metric = np.array([5.0, 4.0, 3.0, 2.0, 1.0, 1.0, 2.0])
+    groups = ("A",) * 5 + ("B",) * 2
+    names = tuple(f"m{i}" for i in range(7))
+    (trend,) = trends(ModelTable(names, groups, {"alpha": metric}, quality, "accuracy", True), resamples=39).trends
+    assert trend.groups["B"].sign_error == 1
+    assert (trend.sign_error, trend.robust_sign_error) == (0, 0)
+    few = ModelTable(names[5:], groups[5:], {"alpha": metric[5:]}, quality[5:], "accuracy", True)
+    assert isnan(trends(few, resamples=39).trends[0].robust_sign_error)

@@ -15,7 +15,9 @@ belongs to a symmetric matrix that is not A but `rounding` away from it, in spec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from math import hypot, sqrt
 
 import numpy as np
@@ -25,7 +27,7 @@ from heavytail.errors import MatrixError
 from heavytail.spectra.entries import Blocks
 from heavytail.spectra.exact import block_rows, unusable
 
-__all__ = ["Jacobi", "Krylov", "Shares", "block_lanczos", "enclose", "jacobi"]
+__all__ = ["Jacobi", "Krylov", "Shares", "block_lanczos", "enclose", "jacobi", "jacobi_of_points", "krylov_spaces"]
 
 _UNIT = 2.0**-53
 _LEAST, _MOST = 1e-150, 1e150  # a sum of squares that can be squared once more
@@ -123,36 +125,58 @@ def block_lanczos(
         >>> np.linalg.eigvalsh(krylov.T).round(12), krylov.norm, krylov.passes
         (array([1., 4., 9.]), 14.0, 3)
     """
+    spaces = krylov_spaces(lambda X: _apply(rows, X), (N, M), starts, passes, without, rounding)
+    (krylov,) = deque(spaces, maxlen=1)
+    largest = float(np.linalg.eigvalsh(krylov.T)[-1])
+    return replace(krylov, rounding=max(krylov.rounding, _relative_rounding(N, M) * largest))
+
+
+def krylov_spaces(
+    product: Callable[[Matrix], tuple[Matrix, float]],
+    shape: tuple[int, int],
+    starts: Matrix,
+    passes: int,
+    without: Matrix | None = None,
+    rounding: float = 0.0,
+) -> Iterator[Krylov]:
+    """Give the block Krylov space of some start vectors after each pass; the arrays of all share their memory.
+
+    The largest eigenvalue, which the allowance for rounding is relative to, is taken for the largest norm of what the
+    product makes of a unit vector.
+
+    Args:
+        product: gives W^T W X for an (M, r) X, and the trace of W^T W.
+        shape: (N, M).
+        starts, passes, without, rounding: as those of `block_lanczos`.
+    """
+    M = shape[1]
     known = np.zeros((M, 0)) if without is None else without
     starts = starts.copy()
     _orthogonalise(starts, known)
     most = min(M - known.shape[1], starts.shape[1] * passes)
-    V, T, E = np.empty((M, most), order="F"), np.zeros((most, most)), np.zeros((0, most))
+    V, T = np.empty((M, most), order="F"), np.zeros((most, most))  # pages that are not touched take no memory
+    inside = np.zeros((most, starts.shape[1]))
     block = _independent(starts, 1e-10 * float(np.linalg.norm(starts)))[0]
-    relative = 10 * sqrt(N + M) * _UNIT
     done = d = 0
-    norm = 0.0
     while block.shape[1] and done < passes:
         _orthogonalise(block, known, V[:, :d])
-        old, d = d, d + block.shape[1]
+        old, d, done = d, d + block.shape[1], done + 1
         V[:, old:d] = block = np.linalg.qr(block)[0]
-        Z, squares = _apply(rows, block)
-        if done == 0:
-            norm = squares
-            if norm and not _LEAST < norm < _MOST:
-                problem = unusable(rows(block_rows(M))) if not np.isfinite(norm) else ""
-                raise MatrixError(problem or f"the sum of squares is {norm:.0e}; bounds need it from 1e-150 to 1e150")
-        done += 1
-        rounding = max(rounding, relative * float(np.linalg.norm(Z, axis=0).max()))
-        T[:d, old:d] = _orthogonalise(Z, known, V[:, :d])
+        inside[old:d] = block.T @ starts
+        Z, norm = product(block)
+        rounding = max(rounding, _relative_rounding(*shape) * float(np.linalg.norm(Z, axis=0).max()))
+        T[:d, old:d] = np.triu(_orthogonalise(Z, known, V[:, :d]), -old)
+        T[old:d, :old] = T[:old, old:d].T
+        T[old:d, old:d] += np.triu(T[old:d, old:d], 1).T
         block, after = _independent(Z, rounding)
-        E = np.zeros((len(after), most))
-        E[:, old:d] = after
+        E = np.zeros((len(after), d))
+        E[:, old:] = after
+        yield Krylov(V[:, :d], T[:d, :d], E, inside[:d], norm, done, rounding)
         block = block[:, : most - d]
-    T = np.triu(T[:d, :d])
-    T += np.triu(T, 1).T
-    rounding = max(rounding, relative * float(np.linalg.eigvalsh(T)[-1]))
-    return Krylov(V[:, :d], T, E[:, :d], V[:, :d].T @ starts, norm, done, rounding)
+
+
+def _relative_rounding(N: int, M: int) -> float:
+    return 10 * sqrt(N + M) * _UNIT
 
 
 def jacobi(krylov: Krylov, start: int) -> Jacobi:
@@ -161,23 +185,45 @@ def jacobi(krylov: Krylov, start: int) -> Jacobi:
     This is Lanczos within the space, which is Lanczos with A for as long as A does not lead out of the space.
     """
     g = krylov.starts[:, start]
+    steps = g.size if len(krylov.E) == 0 else 2 * krylov.passes
+    return _lanczos(lambda u: krylov.T @ u, g, steps, krylov.rounding, krylov.E)
+
+
+def jacobi_of_points(points: Matrix, weights: Matrix, steps: int, least: float) -> Jacobi:
+    """Give the Jacobi matrix of a measure that has some weights at some points.
+
+    Args:
+        points: (p,).
+        weights: (p,), not negative, and not all zero.
+        steps: most numbers on the diagonal.
+        least: points that are closer together are one.
+
+    Example:
+        >>> jacobi_of_points(np.array([-1.0, 1.0]), np.array([0.5, 0.5]), 1, 1e-15)
+        Jacobi(diagonal=array([0.]), beside=array([], dtype=float64), after=1.0, mass=1.0)
+    """
+    return _lanczos(lambda u: points * u, np.sqrt(weights), steps, least, np.zeros((0, points.size)))
+
+
+def _lanczos(product: Callable[[Matrix], Matrix], g: Matrix, steps: int, rounding: float, E: Matrix) -> Jacobi:
+    """Take steps of Lanczos, until |E u| tells that the product of u leads out of the space it is known in."""
     mass, d = float(g @ g), g.size
-    most = d if len(krylov.E) == 0 else min(2 * krylov.passes, d)
+    most = min(steps, d)
     basis = np.empty((d, most), order="F")
     basis[:, 0] = g / sqrt(mass)
     diagonal: list[float] = []
     beside: list[float] = []
     while True:
         u = basis[:, len(diagonal)]
-        w = krylov.T @ u
+        w = product(u)
         diagonal.append(float(u @ w))
         n = len(diagonal)
         _orthogonalise(w[:, None], basis[:, :n])
-        out, within = float(np.linalg.norm(krylov.E @ u)), float(np.linalg.norm(w))
-        if n == d or within <= krylov.rounding:
-            after = out if out > krylov.rounding else 0.0
+        out, within = float(np.linalg.norm(E @ u)), float(np.linalg.norm(w))
+        if n == d or within <= rounding:
+            after = out if out > rounding else 0.0
             break
-        if n == most or out > krylov.rounding:
+        if n == most or out > rounding:
             after = hypot(out, within)
             break
         w /= within
@@ -241,6 +287,9 @@ def _apply(rows: Blocks, X: Matrix) -> tuple[Matrix, float]:
         W = block.astype(np.float64)
         squares += float(np.einsum("ij,ij->i", W, W).sum())
         product += W.T @ (W @ X)
+    if squares and not _LEAST < squares < _MOST:
+        problem = unusable(rows(block_rows(len(X)))) if not np.isfinite(squares) else ""
+        raise MatrixError(problem or f"the sum of squares is {squares:.0e}; bounds need it from 1e-150 to 1e150")
     return product, squares
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from math import isfinite
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,7 +25,6 @@ _TITLES = {  # of the columns, in the order in which they are shown
     "shape": "N × M",
     "change": "change",
     "relative_change": "‖Δ‖/‖W‖",
-    "spikes": "spikes",
     "rank": "rank of Δ",
     "suggested": "LoRA rank",
     "overlap": "overlap",
@@ -34,7 +34,7 @@ _TITLES = {  # of the columns, in the order in which they are shown
     "phase": "phase",
 }
 _ALWAYS = ("change", "relative_change", "suggested")
-_BY_ROOM = ("alpha_change", "intruders", "alpha", "overlap", "spikes", "shape", "rank", "phase")
+_BY_ROOM = ("alpha_change", "intruders", "alpha", "overlap", "shape", "rank", "phase")
 _WORDS = ("change", "phase")
 _NAME = 26  # characters that a name has before another column is given room
 _GAP = 2
@@ -51,6 +51,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for row in rows:
         if row.status != "ok":
             console.print(f"{escaped(row.name)}: {row.status}: {escaped(row.reason)}", highlight=False, style="red")
+    if any(row.status == "ok" and row.change != "none" for row in rows):
+        console.print("", *wrap(_LEGEND, console.width), sep="\n", style="dim", highlight=False)
     console.print()
     for line in _whole(comparison):
         console.print(line, highlight=False)
@@ -91,7 +93,6 @@ def _cell(row: ChangeRow, column: str) -> str:
         "shape": _shape,
         "change": lambda row: row.change or "–",
         "relative_change": lambda row: _significant(row.relative_change),
-        "spikes": lambda row: _count(row.delta_num_spikes),
         "rank": lambda row: _count(row.delta_rank),
         "suggested": _suggested,
         "overlap": lambda row: f"{row.overlap:.3f}" if isfinite(row.overlap) else "–",
@@ -136,21 +137,30 @@ def _significant(value: float) -> str:
 def _interval(found: MetricChange | None) -> str:
     if found is None or not isfinite(found.change):
         return "–"
-    return f"{found.change:+.2f} ({found.lo:+.2f} to {found.hi:+.2f})"
+    return f"{_signed(found.change)} ({_signed(found.lo)} to {_signed(found.hi)})"
+
+
+def _signed(value: float) -> str:
+    """Write a change with two decimals; what rounds to nothing has no sign."""
+    text = f"{value:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text
 
 
 def _whole(comparison: Comparison) -> list[str]:
     """Say in a few lines what the change is as a whole."""
     summary = comparison.summary
-    kinds = ", ".join(f"{count} {_KIND.get(kind, kind)}" for kind, count in summary["changes"].items() if count)
+    ok = [row for row in comparison.rows if row.status == "ok"]
+    kinds = [f"{count} {_KINDS.get(kind, kind)}" for kind, count in summary["changes"].items() if count]
+    if small := sum(not row.change for row in ok):
+        kinds.append(f"{small} too small to tell")
+    odd = f" (in {summary['misshapen']} the bulk is not quite that of noise)" if summary["misshapen"] else ""
+    adapted = "the adapted ones" if summary["adapter"] else "all"
     lines = [
-        f"{summary['ok']} matrices compared, {summary['parameters']:,} parameters: {kinds or 'too narrow to tell'}; "
-        f"‖Δ‖/‖W‖ over all {'adapted ones ' if summary['adapter'] else ''}{_significant(summary['relative_change'])}"
+        f"{summary['ok']} matrices compared, {summary['parameters']:,} parameters: {', '.join(kinds)}{odd}",
+        f"‖Δ‖/‖W‖ over {adapted} {_significant(summary['relative_change'])}",
     ]
-    if summary["misshapen"]:
-        lines.append(f"in {summary['misshapen']} of them the bulk of the change is not quite shaped like noise")
     if summary["vectors"]:
-        lines[0] += f"; {summary['vectors_changed']} of {summary['vectors']} vectors changed"
+        lines[1] += f"; {summary['vectors_changed']} of {summary['vectors']} vectors changed"
     means = []
     for name, title in _METRICS.items():
         found = summary["metrics"][name]
@@ -160,25 +170,24 @@ def _whole(comparison: Comparison) -> list[str]:
     if means:
         lines.append("means and their change (standard error over layers): " + ", ".join(means))
     if isfinite(summary["intruders"]):
-        total = summary["directions"]
-        lines.append(f"intruder dimensions: {summary['intruders']} of the {total} leading directions")
+        lines.append(f"intruder dimensions: {summary['intruders']} of {summary['directions']} leading directions")
     return lines
 
 
-_KIND = {
-    "none": "unchanged",
-    "noise": "as noise",
-    "spiked": "noise with directions beyond it",
-    "low rank": "of low rank",
-    "dense": "dense",
-}
+_KINDS = {"none": "unchanged"}
+
+_LEGEND = (
+    "Δ: the change; spiked: noise and directions beyond it; LoRA rank: directions beyond noise, and their share of Δ; "
+    "overlap: of the leading directions of both, 1 for equal ones; intruders: leading directions far from all of the "
+    "base's"
+)
 
 
 def _alone(comparison: Comparison) -> list[str]:
     """Say what has no partner, and count what is no matrix."""
     unmatched = [row for row in comparison.rows if row.status == "unmatched"]
     matrices = [row for row in unmatched if isfinite(row.N)]
-    lines = [f"unmatched: {escaped(row.name)}, {escaped(row.reason)}" for row in matrices[:_LISTED]]
+    lines = [f"unmatched: {escaped(row.name)} {escaped(row.reason)}" for row in matrices[:_LISTED]]
     if len(matrices) > _LISTED:
         lines.append(f"unmatched: {len(matrices) - _LISTED} more matrices")
     if others := len(unmatched) - len(matrices):

@@ -16,7 +16,7 @@ from heavytail.terminal.texts import escaped, width_of
 from heavytail.trends.association import Association
 from heavytail.trends.metrics import metric_named
 from heavytail.trends.rank import Ranking
-from heavytail.trends.report import Trend, TrendsReport
+from heavytail.trends.report import LEAST_MODELS, Trend, TrendsReport
 
 __all__ = ["print_ranking", "print_trends"]
 
@@ -49,30 +49,39 @@ def print_trends(report: TrendsReport, console: Console) -> None:
     names = _shortened(groups)
     better = "higher" if table.higher_is_better else "lower"
     console.print(
-        f"{len(table.models)} models in {len(set(table.groups))} groups; quality: "
+        f"{_count(len(table.models), 'model')} in {_count(len(set(table.groups)), 'group')}; quality: "
         f"[bold]{escaped(table.quality_name)}[/], {better} is better",
         highlight=False,
     )
     if len(groups) <= len(trends):
         for group in groups:
-            _block(f"[bold]{escaped(group)}[/]", {t.metric: (t, group) for t in trends if group in t.groups}, console)
+            _block(f"[bold]{escaped(group)}[/]", {t.metric: (t, group) for t in trends if _models(t, group)}, console)
     else:
         for trend in trends:
-            lines = {names[group]: (trend, group) for group in groups if group in trend.groups}
+            lines = {names[group]: (trend, group) for group in groups if _models(trend, group)}
             _block(_titled(trend), lines, console)
     if hidden:
         few = f"{len(hidden)} groups of too few models to say anything are not shown"
         console.print(f"\n{few}; --csv and --json have them", highlight=False)
     if len(set(table.groups)) > 1:
         _print_together(trends, console)
-    _print_legend(console)
+    _print_legend(console, together=len(set(table.groups)) > 1)
     _print_notes(table.notes, report.warnings, console)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _titled(trend: Trend) -> str:
     title = metric_named(trend.metric).title
     named = f"[bold]{escaped(title)}[/]" + (f" ({escaped(trend.metric)})" if title != trend.metric else "")
     return f"{named}: {_EXPECTED[trend.direction]}"
+
+
+def _models(trend: Trend, group: str) -> int:
+    """Give how many models of a group have a metric."""
+    return trend.groups[group].n if group in trend.groups else 0
 
 
 def _block(title: str, lines: Mapping[str, tuple[Trend, str]], console: Console) -> None:
@@ -121,12 +130,16 @@ def _print_together(trends: Sequence[Trend], console: Console) -> None:
     _print_table(_TOGETHER, rows, [_STYLES.get(trend.verdict, "") for trend in trends], console)
 
 
-def _print_legend(console: Console) -> None:
+def _print_legend(console: Console, *, together: bool) -> None:
     text = (
         "p: of τ, by permutation; adj. p: adjusted for all that is looked at here; LOO: RMSE of models left out of the "
-        "fit; supported, reversed: adj. p at most 0.05, with or against the theory; −/+: groups with a slope of that "
-        "sign; sign error: share of pairs of models ordered against the theory, mean (and worst) of the groups"
+        "fit; supported, reversed: adj. p at most 0.05, with or against the theory"
     )
+    if together:
+        text += (
+            "; −/+: groups with a slope of that sign; sign error: share of pairs of models ordered against the theory, "
+            f"mean (and worst) of the groups of at least {LEAST_MODELS}"
+        )
     console.print("", *wrap(text, console.width), sep="\n", style="dim", highlight=False)
 
 
@@ -139,11 +152,11 @@ def _print_notes(notes: Iterable[str], warnings: Iterable[str], console: Console
 def print_ranking(ranking: Ranking, console: Console) -> None:
     """Print the models in their places, and the sentence that says how far that can be trusted."""
     title = metric_named(ranking.metric).title
-    headers = ("model", title, "± s.e.", "ahead of the next by", "probability of being better than the next")
+    headers = ("model", f"{title} ± s.e.", "ahead by", "better than the next")
     rows = [
         (
             f"{one.place} {one.model}",
-            *(f"{one.value:.3f}", _error(one.standard_error)),
+            f"{one.value:.3f} ± {one.standard_error:.3f}" if isfinite(one.standard_error) else f"{one.value:.3f}",
             f"{one.gap:.3f}" if isfinite(one.gap) else "–",
             f"{one.better:.0%}" if isfinite(one.better) else "–",
         )

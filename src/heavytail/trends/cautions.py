@@ -16,6 +16,7 @@ from heavytail.trends.verdict import LEVEL
 __all__ = ["cautions"]
 
 _MOST_NAMES = 6
+_FAR = 1e6  # times its median: a value as far decides every fit
 
 
 def cautions(table: ModelTable, trends: Sequence[Trend]) -> tuple[str, ...]:
@@ -25,7 +26,7 @@ def cautions(table: ModelTable, trends: Sequence[Trend]) -> tuple[str, ...]:
         table: the models.
         trends: what was found of them.
     """
-    return (*_opposed(trends), *_few(table), *_missing(table), *_constant(table, trends))
+    return (*_opposed(trends), *_few(table), *_missing(table), *_wild(table), *_constant(table, trends))
 
 
 def _few(table: ModelTable) -> Iterable[str]:
@@ -50,13 +51,26 @@ def _missing(table: ModelTable) -> Iterable[str]:
     names = np.array(table.models)
     if not rated.all():
         yield f"{table.quality_name} is missing for {_names(names[~rated])}: left out"
+    missing: dict[tuple[str, ...], list[str]] = {}
     for name, values in table.metrics.items():
-        known = np.isfinite(values)[rated]
-        if not known.any():
-            yield f"{name} is missing for every model"
-        elif not known.all():
-            lacking = _names(names[rated][~known])
-            yield f"{name} is missing for {lacking}: its numbers are those of the {known.sum()} others"
+        lacking = tuple(names[rated][~np.isfinite(values)[rated]])
+        if lacking:
+            missing.setdefault(lacking, []).append(name)
+    for lacking, metrics in missing.items():
+        are = f"{_names(metrics)} {'is' if len(metrics) == 1 else 'are'} missing for"
+        if len(lacking) == rated.sum():
+            yield f"{are} every model"
+        else:
+            yield f"{are} {_names(lacking)}, and known of the {rated.sum() - len(lacking)} others"
+
+
+def _wild(table: ModelTable) -> Iterable[str]:
+    for name, values in table.metrics.items():
+        sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+        if sizes.size and sizes.max() > _FAR * np.median(sizes):
+            far = np.array(table.models)[np.isfinite(values) & (np.abs(values) > _FAR * np.median(sizes))]
+            times = f"{sizes.max() / np.median(sizes):.0e} times its median"
+            yield f"{name} of {_names(far)} is up to {times}: least squares follow such values alone; the orders do not"
 
 
 def _constant(table: ModelTable, trends: Sequence[Trend]) -> Iterable[str]:
@@ -72,19 +86,20 @@ def _constant(table: ModelTable, trends: Sequence[Trend]) -> Iterable[str]:
 
 def _opposed(trends: Sequence[Trend]) -> Iterable[str]:
     words = ("negative", "positive")
+    said: dict[tuple[str, str], list[str]] = {}
     for trend in trends:
         if trend.opposed:
-            pooled, within = words[trend.pooled.slope > 0], words[trend.within.slope > 0]
-            open_ = [
-                where
-                for where, found in (("pooled", trend.pooled), ("within", trend.within))
-                if not found.slope_lo * found.slope_hi > 0
-            ]
-            but = f" ({' and '.join(open_)} it may be zero)" if open_ else ""
-            yield (
-                f"pooled over series the slope of {trend.metric} is {pooled}, within them {within}{but}: "
-                "compare models of one series only"
+            signs = words[trend.pooled.slope > 0], words[trend.within.slope > 0]
+            where = (("pooled", trend.pooled), ("within", trend.within))
+            zero = [name for name, found in where if not found.slope_lo * found.slope_hi > 0]
+            said.setdefault(signs, []).append(
+                trend.metric + (f" ({' and '.join(zero)} it may be zero)" if zero else "")
             )
+    for (pooled, within), metrics in said.items():
+        yield (
+            f"pooled over series the slope is {pooled}, within them {within}, of {_names(metrics)}: "
+            "compare models of one series only"
+        )
 
 
 def _is_constant(values: np.ndarray) -> bool:

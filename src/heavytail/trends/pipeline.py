@@ -15,7 +15,7 @@ from heavytail.trends.cautions import cautions
 from heavytail.trends.intervals import FEWEST_RESAMPLES, RESAMPLES
 from heavytail.trends.metrics import metric_named
 from heavytail.trends.permutation import DRAWS
-from heavytail.trends.report import Trend, TrendsReport
+from heavytail.trends.report import LEAST_MODELS, Trend, TrendsReport
 from heavytail.trends.table import ModelTable
 from heavytail.trends.verdict import LEVEL, find_family, verdict
 from heavytail.trends.within import Within, within_groups
@@ -115,7 +115,8 @@ def _trend(
 ) -> Trend:
     adjusted = {group: max(p_value, found.p_kendall) for group, (found, p_value) in cells.items()}
     groups = {group: found for group, (found, _) in cells.items()}
-    errors = [found.sign_error for found in groups.values() if isfinite(found.sign_error)]
+    large = [found for found in groups.values() if found.n >= LEAST_MODELS]
+    errors = [found.sign_error for found in large if isfinite(found.sign_error)]
     return Trend(
         metric=name,
         direction=metric_named(name).direction,

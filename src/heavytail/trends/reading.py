@@ -74,6 +74,8 @@ def read_table(
         RequestError: if an argument is not one of those above, or it is not clear which quality is a model's.
     """
     chosen = [sources] if isinstance(sources, (str, PathLike, ModelReport)) else list(sources)
+    if quality is None and chosen and all(_is_there(source) and not _is_table(source) for source in chosen):
+        raise RequestError("a model does not tell its quality; --quality FILE (quality=) gives a table that does")
     frame, notes = _frame(chosen, {"jobs": jobs, "cache": cache, "progress": progress})
     if quality is None:
         frame = choose_models(frame.drop(columns=ALSO, errors="ignore"), where)
@@ -107,6 +109,14 @@ def read_table(
     )
 
 
+def _is_table(source: Source) -> bool:
+    return not isinstance(source, ModelReport) and Path(source).suffix.lower() in _TABLES
+
+
+def _is_there(source: Source) -> bool:
+    return isinstance(source, ModelReport) or Path(source).exists()
+
+
 def _called(sources: Sequence[Source]) -> str:
     return str(sources[0]) if len(sources) == 1 and not isinstance(sources[0], ModelReport) else "the models' table"
 
@@ -120,7 +130,7 @@ def _frame(sources: Sequence[Source], how: Mapping[str, Any]) -> tuple[pd.DataFr
     tables: list[pd.DataFrame] = []
     models: list[Model] = []
     for source in sources:
-        if not isinstance(source, ModelReport) and Path(source).suffix.lower() in _TABLES:
+        if not isinstance(source, ModelReport) and _is_table(source):
             frame = read_frame(source)
             if has_layers(frame.columns):
                 models.append(of_layers(Path(source), frame))

@@ -17,10 +17,12 @@ from heavytail.trends.within import Within
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["POOLED", "WITHIN", "Trend", "TrendsReport", "Within"]
+__all__ = ["LEAST_MODELS", "POOLED", "WITHIN", "Trend", "TrendsReport", "Within"]
 
 POOLED, WITHIN = "(pooled)", "(within)"
 SCHEMA_VERSION = 1
+LEAST_MODELS = 4
+"""Models of a group from which its sign error counts: of two, half are in the wrong order by chance."""
 
 _COLUMNS = (
     *("group", "metric", "direction", "verdict", "adjusted"),
@@ -44,8 +46,8 @@ class Trend:
         within: all groups together, their differences removed.
         verdict: of `within`.
         opposed: whether the pooled slope and the one within groups differ in sign (Simpson's paradox).
-        sign_error: mean over the groups that have one.
-        robust_sign_error: of the worst group (Dziugaite et al. 2020).
+        sign_error: mean over the groups that have one, of at least `LEAST_MODELS` models.
+        robust_sign_error: of the worst such group (Dziugaite et al. 2020).
     """
 
     metric: str
