@@ -3,10 +3,10 @@
 from functools import cache
 
 import numpy as np
+from report.sample import HOSTILE
 
 from heavytail.comparison import compare
 
-HOSTILE = "</script><img src=x onerror=\"document.title='broken'\">"
 N, M, RANK = 160, 96, 3
 LAYERS = 9
 

@@ -1,4 +1,3 @@
-import json
 import re
 from dataclasses import replace
 from math import isfinite, nan
@@ -6,7 +5,7 @@ from math import isfinite, nan
 import numpy as np
 import pytest
 from comparison import compared
-from report.test_page import Page
+from pages import Page, needs_nothing_else
 
 from heavytail.comparison import compare
 from heavytail.comparison.page import render
@@ -27,13 +26,8 @@ def text(comparison):
 
 
 @pytest.fixture(scope="module")
-def page(text):
-    return Page(text)
-
-
-@pytest.fixture(scope="module")
-def data(page):
-    return json.loads(dict(page.scripts)["application/json"])
+def data(text):
+    return Page(text).data
 
 
 def place(data, name):
@@ -44,22 +38,13 @@ def test_the_same_comparison_gives_the_same_page(comparison, text):
     assert render(comparison) == text
 
 
-def test_the_page_refers_to_nothing_outside(text, page):
-    assert not re.search(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//""", text)
-    assert not re.search(r"url\(\s*[\"']?(?!#)|@import|\bfetch\(|XMLHttpRequest|innerHTML|insertAdjacentHTML", text)
-    assert page.links
-    assert all(link.startswith("#") for link in page.links)
+def test_the_page_needs_nothing_else(text):
+    assert needs_nothing_else(text)
 
 
-def test_the_policy_admits_only_the_style_and_the_script_of_the_page(page):
-    assert page.policy.startswith("default-src 'none'; style-src 'sha256-")
-    assert "unsafe" not in page.policy
-
-
-def test_a_hostile_name_stays_text(text, page, data):
+def test_a_hostile_name_stays_text(text, data):
     assert compared.HOSTILE not in text
-    assert "img" not in page.tags
-    assert page.tags.count("script") == 2
+    assert "img" not in Page(text).tags
     assert data["columns"]["name"][-1] == compared.HOSTILE
 
 
@@ -100,6 +85,14 @@ def test_half_a_surrogate_pair_in_a_name_does_not_stop_the_page(comparison):
 def test_the_title_names_both_models_by_as_much_as_tells_them_apart(comparison, base, tuned, title):
     text = render(replace(comparison, base={"name": base}, tuned={"name": tuned}))
     assert f"<title>{title} · heavytail</title>" in text
+
+
+def test_a_long_name_breaks_where_its_parts_join_and_stays_text(comparison):
+    evil = f"a_b{compared.HOSTILE}"
+    text = render(replace(comparison, base={"name": evil}, tuned={"name": "chgnet_0.3.0_e29-f68.pth.tar"}))
+    assert "<bdi>chgnet_<wbr>0.<wbr>3.<wbr>0_<wbr>e29-<wbr>f68.<wbr>pth.<wbr>tar</bdi>" in text
+    assert "<title>chgnet_0.3.0_e29-f68.pth.tar against" in text
+    assert "img" not in Page(text).tags
 
 
 def test_columns_hold_the_numbers_of_the_table(comparison, data):
@@ -166,10 +159,10 @@ def test_directions_are_those_of_the_singular_vectors(data):
     (U0, _, V0), (U1, _, V1) = (np.linalg.svd(one["lora"], full_matrices=False) for one in (base, tuned))
     np.testing.assert_allclose(found["narrow"], np.linalg.svd(V0[:k] @ V1[:k].T)[1], atol=1e-4)
     np.testing.assert_allclose(found["wide"], np.linalg.svd(U0[:, :k].T @ U1[:, :k])[1], atol=1e-4)
-    nearest = np.abs(V0 @ V1[:k].T).max(axis=0)
+    nearest = np.array([np.abs(V0 @ V1[:k].T).max(axis=0), np.abs(U0.T @ U1[:, :k]).max(axis=0)])
     assert (np.array(found["lo"]) <= nearest + 1e-4).all()
     assert (np.array(found["hi"]) >= nearest - 1e-4).all()
-    assert found["intruders"] == (nearest < found["cutoff"]).sum() == compared.RANK
+    assert found["intruders"] == (nearest < found["cutoff"]).any(axis=0).sum() == compared.RANK
 
 
 def test_of_several_matrices_the_one_that_turned_most_is_drawn(comparison, data):

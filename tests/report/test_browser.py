@@ -1,96 +1,21 @@
 """The page in a real browser; skipped where Debian's chromium is missing."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import BACKGROUND, column, hover, names, one, opens, press, sideways, texts, visit, written
 from report import sample
 
 import heavytail
 from heavytail.report.page import render
 
-_CHROMIUM, _DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-_SWITCHES = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1000",
-)
 _LAYER = "model.layers.1.self_attn.v_proj"
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    if not (_CHROMIUM.exists() and _DRIVER.exists()):
-        pytest.skip(f"{_CHROMIUM} or {_DRIVER} is missing: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is missing: pip install selenium")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(_CHROMIUM)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for switch in (*_SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(switch)
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=str(_DRIVER)))
-    yield browser
-    browser.quit()
-
-
-@pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render(sample.make(layers=24)), encoding="utf-8")
-    return path.as_uri()
-
-
-@pytest.fixture
-def page(driver, address):
-    """The page, fresh; a test fails if the console then holds anything."""
-    yield from _visit(driver, address)
-
-
-def _visit(driver, address):
-    driver.get("about:blank")
-    driver.get_log("browser")
-    driver.get(address)
-    yield driver
-    assert driver.get_log("browser") == []
-
-
-def one(page, selector):
-    return page.find_element("css selector", selector)
-
-
-def texts(page, selector):
-    return [node.text for node in page.find_elements("css selector", selector)]
-
-
-def names(page):
-    return texts(page, "tbody tr[data-row] th")
-
-
-def column(page, name):
-    position = texts(page, "thead tr:last-child th").index(name) + 1
-    return texts(page, f"tbody tr[data-row] > :nth-child({position})")
-
-
-def press(page, key):
-    from selenium.webdriver import ActionChains
-
-    ActionChains(page).send_keys(key).perform()
-
-
-def opens(page, name):
-    """Wait for the panel to show a layer: the browser tells of a new address a moment later."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    heading = "return document.querySelector('#panel h2')?.textContent"
-    return WebDriverWait(page, 10).until(lambda _: page.execute_script(heading) == name)
+    return written(tmp_path_factory.mktemp("page"), render(sample.make(layers=24)))
 
 
 def status(page, name):
@@ -211,7 +136,7 @@ def test_arrows_and_buttons_go_through_the_rows_in_view(page):
 
 @pytest.mark.parametrize("name", [_LAYER, "model.broken", "model.packed", "head.bias_mixer", "adapter.merged"])
 def test_a_deep_link_opens_its_layer(driver, address, name):
-    for page in _visit(driver, f"{address}#layer={name}"):
+    for page in visit(driver, f"{address}#layer={name}"):
         assert opens(page, name)
 
 
@@ -259,36 +184,24 @@ def test_a_definition_is_told_on_focus(page):
 
 
 def test_the_theme_toggles(page):
-    background = "return getComputedStyle(document.body).backgroundColor"
-    before = page.execute_script(background)
+    before = page.execute_script(BACKGROUND)
     one(page, "#theme").click()
-    after = page.execute_script(background)
+    after = page.execute_script(BACKGROUND)
     assert after != before
     one(page, "#theme").click()
-    assert page.execute_script(background) == before
-
-
-@pytest.fixture(params=[400, 800, 1400])
-def width(driver, request):
-    """A width of the window in pixels."""
-    size = {"width": request.param, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    yield request.param
-    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert page.execute_script(BACKGROUND) == before
 
 
 def test_nothing_sticks_out_sideways(width, page):
     for address in ("", f"#layer={_LAYER}"):
         page.execute_script("location.hash = arguments[0]", address)
         assert not address or opens(page, _LAYER)
-        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        assert sideways(page) <= 0
 
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory):
-    path = tmp_path_factory.mktemp("noisy") / "report.html"
-    path.write_text(render(sample.noisy()), encoding="utf-8")
-    return path.as_uri()
+    return written(tmp_path_factory.mktemp("noisy"), render(sample.noisy()))
 
 
 def drawn(page, kind):
@@ -308,7 +221,7 @@ def tailed(tmp_path_factory):
 
 def test_the_headline_has_the_interval(driver, tailed):
     row = sample.tailed(0).rows[0]
-    for page in _visit(driver, f"{tailed[False]}#layer=straight"):
+    for page in visit(driver, f"{tailed[False]}#layer=straight"):
         assert opens(page, "straight")
         said = one(page, "#panel .alpha").text
         assert f"= {row.alpha:.2f} ({row.alpha_lo:.2f} to {row.alpha_hi:.2f})" in said
@@ -327,7 +240,7 @@ def test_bars_against_depth_are_intervals(driver, tailed):
         "return [...document.querySelectorAll('#depth line.bar')]"
         ".map(bar => Number(bar.getAttribute('y1')) - Number(bar.getAttribute('y2')))"
     )
-    for page in _visit(driver, tailed[False]):
+    for page in visit(driver, tailed[False]):
         lengths = page.execute_script(script)
         widths = [row.alpha_hi - row.alpha_lo for row in report.rows if row.alpha_lo > 0]
         assert [length / lengths[0] for length in lengths] == pytest.approx([w / widths[0] for w in widths], rel=0.05)
@@ -345,7 +258,7 @@ def test_a_fan_of_power_laws_shows_the_interval(driver, tailed):
         "const steep = (to) => 1 + (fit.alpha - 1) * (to[1] - y1) / (y2 - y1);"
         "return [steep(corners[1]), steep(corners[2]), corners[0][0] - x1, corners[1][0] - x2]"
     )
-    for page in _visit(driver, f"{tailed[False]}#layer=straight"):
+    for page in visit(driver, f"{tailed[False]}#layer=straight"):
         assert opens(page, "straight")
         low, high, start, end = page.execute_script(script)
         assert (low, high) == pytest.approx((row.alpha_lo, row.alpha_hi), abs=0.01)
@@ -354,7 +267,7 @@ def test_a_fan_of_power_laws_shows_the_interval(driver, tailed):
 
 def test_the_stability_of_alpha_is_drawn_with_the_chosen_start_and_those_as_good(driver, tailed):
     for evidence in (False, True):
-        for page in _visit(driver, f"{tailed[evidence]}#layer=straight"):
+        for page in visit(driver, f"{tailed[evidence]}#layer=straight"):
             assert opens(page, "straight")
             profile = page.execute_script("return data.tails[data.columns.name.indexOf('straight')].profile")
             figure = next(f for f in page.find_elements("css selector", "#panel figure") if "Stability" in f.text)
@@ -365,7 +278,7 @@ def test_the_stability_of_alpha_is_drawn_with_the_chosen_start_and_those_as_good
 
 
 def test_rival_laws_are_drawn_and_switched_off_one_by_one(driver, tailed):
-    for page in _visit(driver, f"{tailed[True]}#layer=bent"):
+    for page in visit(driver, f"{tailed[True]}#layer=bent"):
         assert opens(page, "bent")
         buttons = page.find_elements("css selector", "#panel [aria-label='Other laws'] button")
         assert len(buttons) == len(page.find_elements("css selector", "#panel path.rival")) == 4
@@ -374,14 +287,14 @@ def test_rival_laws_are_drawn_and_switched_off_one_by_one(driver, tailed):
         assert len(page.find_elements("css selector", "#panel path.rival")) == 3
         buttons[0].click()
         assert len(page.find_elements("css selector", "#panel path.rival")) == 4
-    for page in _visit(driver, f"{tailed[False]}#layer=bent"):
+    for page in visit(driver, f"{tailed[False]}#layer=bent"):
         assert opens(page, "bent")
         assert page.find_elements("css selector", "#panel path.rival") == []
 
 
 def test_the_verdict_its_laws_and_fingers_are_put_in_words(driver, tailed):
     report = sample.tailed()
-    for page in _visit(driver, tailed[True]):
+    for page in visit(driver, tailed[True]):
         for row in report.rows[:4]:
             page.execute_script("location.hash = arguments[0]", f"#layer={row.name}")
             assert opens(page, row.name)
@@ -413,16 +326,15 @@ def test_a_power_law_that_is_rejected_does_not_just_pass(driver, tmp_path, p_val
     bootstrap = replace(tail.evidence.bootstrap, p_value=p_value)
     verdict = replace(tail.evidence.verdict, rejected=rejected)
     tail = replace(tail, evidence=replace(tail.evidence, bootstrap=bootstrap, verdict=verdict))
-    path = tmp_path / "report.html"
-    path.write_text(render(replace(report, tails={**report.tails, "bent": tail})), encoding="utf-8")
-    for page in _visit(driver, f"{path.as_uri()}#layer=bent"):
+    address = written(tmp_path, render(replace(report, tails={**report.tails, "bent": tail})))
+    for page in visit(driver, f"{address}#layer=bent"):
         assert opens(page, "bent")
         assert one(page, "#panel .evidence").text.endswith(f"samples of the fitted power law; {words}")
 
 
 def test_how_heavy_a_tail_is_against_noise_is_put_in_words(driver, noisy):
     report = sample.noisy(nulls=0, vectors=False)
-    for page in _visit(driver, noisy):
+    for page in visit(driver, noisy):
         for name, words in {"pure": "No heavier than noise", "spiked": "Heavier than noise"}.items():
             page.execute_script("location.hash = arguments[0]", f"#layer={name}")
             assert opens(page, name)
@@ -434,7 +346,7 @@ def test_how_heavy_a_tail_is_against_noise_is_put_in_words(driver, noisy):
 
 
 def test_tails_are_columns_that_sort_and_a_filter(driver, tailed):
-    for page in _visit(driver, tailed[True]):
+    for page in visit(driver, tailed[True]):
         assert {"p_value", "tail", "alpha_lo", "alpha_hi"} <= set(texts(page, "thead tr:last-child th"))
         one(page, "th[data-column=p_value] button").click()
         values = [float(text) for text in column(page, "p_value") if text != "–"]
@@ -443,20 +355,19 @@ def test_tails_are_columns_that_sort_and_a_filter(driver, tailed):
             "const t = document.getElementById('tail'); t.value = 'power law'; t.dispatchEvent(new Event('change'))"
         )
         assert set(column(page, "tail")) == {"power law"}
-    for page in _visit(driver, tailed[False]):
+    for page in visit(driver, tailed[False]):
         assert not one(page, "#tail").is_displayed()
 
 
 def test_nothing_of_the_tail_sticks_out_of_the_panel(width, driver, tailed):
-    for page in _visit(driver, f"{tailed[True]}#layer=bent"):
+    for page in visit(driver, f"{tailed[True]}#layer=bent"):
         assert opens(page, "bent")
-        assert page.execute_script("return document.documentElement.scrollWidth") <= width
-        panel = "const panel = document.getElementById('panel'); return panel.scrollWidth - panel.clientWidth"
-        assert page.execute_script(panel) <= 0
+        assert sideways(page) <= 0
+        assert sideways(page, "#panel") <= 0
 
 
 def test_law_edge_spikes_and_shuffled_copies_are_drawn(driver, noisy):
-    for page in _visit(driver, f"{noisy}#layer=spiked"):
+    for page in visit(driver, f"{noisy}#layer=spiked"):
         assert opens(page, "spiked")
         assert [drawn(page, kind) for kind in ("law", "noise", "spike", "shuffled")] == 4 * [[1, 0, 1]]
         ticks = page.execute_script("return document.querySelector('#panel svg .spike').getAttribute('d')")
@@ -473,7 +384,7 @@ def test_the_law_is_drawn_where_theory_puts_it(driver, noisy):
         "const i = data.columns.name.indexOf('spiked');"
         "return arguments[0].map(lawOf(data.noise[i], data.curves[i].count).density)"
     )
-    for page in _visit(driver, f"{noisy}#layer=spiked"):
+    for page in visit(driver, f"{noisy}#layer=spiked"):
         low, high = (edge * bulk.scale for edge in bulk.law.edges)
         x = [low + (high - low) * share for share in (0.01, 0.3, 0.7, 0.99)]
         expected = [bulk.law.pdf(at / bulk.scale) / bulk.scale * (117 / 120) for at in x]
@@ -497,7 +408,7 @@ def test_the_finding_is_put_in_words(driver, noisy):
         "heavy": "No noise bulk: ",
         "small": "No noise bulk: it needs 16 eigenvalues.",
     }
-    for page in _visit(driver, noisy):
+    for page in visit(driver, noisy):
         for name, words in said.items():
             page.execute_script("location.hash = arguments[0]", f"#layer={name}")
             assert opens(page, name)
@@ -506,7 +417,7 @@ def test_the_finding_is_put_in_words(driver, noisy):
 
 
 def test_traps_are_listed_with_their_places(driver, noisy):
-    for page in _visit(driver, f"{noisy}#layer=trapped"):
+    for page in visit(driver, f"{noisy}#layer=trapped"):
         assert opens(page, "trapped")
         assert "3 traps" in one(page, "#panel .verdict").text
         places = {text.split(",", 1)[0] if "(" not in text else text[:14] for text in texts(page, "#panel .traps li")}
@@ -521,13 +432,12 @@ def odd(tmp_path_factory):
     column = np.random.default_rng(0).standard_normal((9, 1))
     np.savez(folder / "odd.npz", one=np.ones((1, 1)), column=column, large=large)
     report = heavytail.analyze(folder / "odd.npz", vectors=True, nulls=3)
-    (folder / "odd.html").write_text(render(report), encoding="utf-8")
-    return (folder / "odd.html").as_uri()
+    return written(folder, render(report))
 
 
 @pytest.mark.parametrize("name", ["one", "column"])
 def test_an_entropy_of_a_single_component_is_a_dash(driver, odd, name):
-    for page in _visit(driver, f"{odd}#layer={name}"):
+    for page in visit(driver, f"{odd}#layer={name}"):
         assert opens(page, name)
         rows = page.find_elements("css selector", "#panel .vectors tbody tr")
         right = next(row.text for row in rows if row.text.startswith("right, random"))
@@ -539,7 +449,7 @@ def test_the_noise_of_eigenvalues_near_the_largest_float_is_drawn(driver, odd):
         "return [...document.querySelectorAll('#panel figure svg path.law')].map(path =>"
         "path.getAttribute('d').match(/[0-9.-]+,[0-9.-]+/g).map(text => Number(text.split(',')[1])))"
     )
-    for page in _visit(driver, f"{odd}#layer=large"):
+    for page in visit(driver, f"{odd}#layer=large"):
         assert opens(page, "large")
         density, histogram = page.execute_script(heights)
         assert len(density) == len(histogram) > 100
@@ -547,22 +457,21 @@ def test_the_noise_of_eigenvalues_near_the_largest_float_is_drawn(driver, odd):
 
 
 def test_localisation_is_a_table(driver, noisy):
-    for page in _visit(driver, f"{noisy}#layer=spiked"):
+    for page in visit(driver, f"{noisy}#layer=spiked"):
         assert opens(page, "spiked")
         parts = texts(page, "#panel .vectors tbody th")
         assert {"left, bulk", "left, spikes", "left, random", "right, spikes", "right, random"} <= set(parts)
 
 
 def test_nothing_of_the_noise_sticks_out_of_the_panel(width, driver, noisy):
-    for page in _visit(driver, f"{noisy}#layer=trapped"):
+    for page in visit(driver, f"{noisy}#layer=trapped"):
         assert opens(page, "trapped")
-        assert page.execute_script("return document.documentElement.scrollWidth") <= width
-        panel = "const panel = document.getElementById('panel'); return panel.scrollWidth - panel.clientWidth"
-        assert page.execute_script(panel) <= 0
+        assert sideways(page) <= 0
+        assert sideways(page, "#panel") <= 0
 
 
 def test_noise_is_a_group_of_columns_that_sort(driver, noisy):
-    for page in _visit(driver, noisy):
+    for page in visit(driver, noisy):
         chips = page.find_elements("css selector", "#groups label")
         (chip,) = [chip for chip in chips if chip.text == "noise"]
         chip.click()
@@ -576,13 +485,11 @@ def test_noise_is_a_group_of_columns_that_sort(driver, noisy):
 
 @pytest.fixture(scope="module")
 def phased(tmp_path_factory):
-    path = tmp_path_factory.mktemp("phased") / "report.html"
-    path.write_text(render(sample.phased()), encoding="utf-8")
-    return path.as_uri()
+    return written(tmp_path_factory.mktemp("phased"), render(sample.phased()))
 
 
 def test_a_phase_is_a_colour_with_its_word_and_its_probability(driver, phased):
-    for page in _visit(driver, phased):
+    for page in visit(driver, phased):
         assert column(page, "phase")[:3] == ["random-like 0.90", "bleeding-out 0.90", "bulk+spikes 0.90"]
         colour = "return [...document.querySelectorAll('tbody .dot')].map(dot => getComputedStyle(dot).borderColor)"
         colours = page.execute_script(colour)
@@ -597,7 +504,7 @@ def test_phases_sort_in_their_own_order(driver, phased):
     rows = sample.phased().rows
     order = [*(row.name for row in rows[:6]), "between", "narrow"]
     order[1:1] = ["pooled", "mixed"]  # random-like as well
-    for page in _visit(driver, phased):
+    for page in visit(driver, phased):
         one(page, "th[data-column=phase] button").click()
         assert names(page) == [*order, "small"]
         one(page, "th[data-column=phase] button").click()
@@ -606,7 +513,7 @@ def test_phases_sort_in_their_own_order(driver, phased):
 
 
 def test_buttons_and_words_choose_phases(driver, phased):
-    for page in _visit(driver, phased):
+    for page in visit(driver, phased):
         chips = page.find_elements("css selector", "#phases button")
         chips[0].click()
         assert names(page) == ["random-like", "pooled", "mixed"]
@@ -621,18 +528,10 @@ def test_buttons_and_words_choose_phases(driver, phased):
         assert names(page) == ["pooled"]
 
 
-def hover(page, node):
-    """Move the pointer to a node and, once the page has come to rest, over it: scrolling takes the tip away."""
-    from selenium.webdriver import ActionChains
-
-    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", node)
-    ActionChains(page).move_to_element(node).pause(0.3).move_by_offset(1, 0).perform()
-
-
 def test_phases_along_depth_are_cells_under_their_words_that_open_their_layer(driver, phased):
     from selenium.webdriver import ActionChains
 
-    for page in _visit(driver, phased):
+    for page in visit(driver, phased):
         assert texts(page, "#strip text") == [*reversed(sample.PHASES), "undecided"]
         cells = page.find_elements("css selector", "#strip rect:not(.column)")
         assert len(cells) == 10
@@ -650,7 +549,7 @@ def test_phases_along_depth_are_cells_under_their_words_that_open_their_layer(dr
 def test_a_phase_is_put_in_words_with_its_probabilities_and_its_evidence(driver, phased, name):
     report = sample.phased()
     phase = report.phases[name]
-    for page in _visit(driver, f"{phased}#layer={name}"):
+    for page in visit(driver, f"{phased}#layer={name}"):
         assert opens(page, name)
         said = one(page, "#panel").text
         assert f"{phase.name} {max(phase.probabilities.values()):.2f}" in one(page, "#panel .facts").text
@@ -666,7 +565,7 @@ def test_a_phase_is_put_in_words_with_its_probabilities_and_its_evidence(driver,
 
 
 def test_what_is_narrower_than_noise_is_undecided_in_words_with_its_evidence(driver, phased):
-    for page in _visit(driver, f"{phased}#layer=narrow"):
+    for page in visit(driver, f"{phased}#layer=narrow"):
         assert opens(page, "narrow")
         said = one(page, "#panel").text
         assert "Undecided: its eigenvalues, the largest apart, are more alike than noise's" in said
@@ -676,7 +575,7 @@ def test_what_is_narrower_than_noise_is_undecided_in_words_with_its_evidence(dri
         assert texts(page, "#panel .observed dt")[0].split("\n")[0] == "lost directions"
         assert "for noise as narrow" in said
         assert one(page, "#panel .facts").text.endswith("undecided")
-    for page in _visit(driver, phased):
+    for page in visit(driver, phased):
         (cell,) = page.find_elements("css selector", "#strip .hollow")
         hover(page, cell)
         assert one(page, "#tip").text.startswith("narrow\nundecided: body narrower")
@@ -684,7 +583,7 @@ def test_what_is_narrower_than_noise_is_undecided_in_words_with_its_evidence(dri
 
 
 def test_narrow_matrices_among_others_are_told_calmly(driver, phased):
-    for page in _visit(driver, f"{phased}#layer=mixed"):
+    for page in visit(driver, f"{phased}#layer=mixed"):
         assert opens(page, "mixed")
         assert one(page, "#panel .verdict .calm").text.startswith("1 of 3 matrices has no part in this")
         assert len(page.find_elements("css selector", "#panel .shares li")) == 6
@@ -692,9 +591,8 @@ def test_narrow_matrices_among_others_are_told_calmly(driver, phased):
 
 
 def test_a_phase_that_noise_explains_is_remarked_upon(driver, tmp_path):
-    path = tmp_path / "uneven.html"
-    path.write_text(render(sample.uneven()), encoding="utf-8")
-    for page in _visit(driver, f"{path.as_uri()}#layer=uneven"):
+    address = written(tmp_path, render(sample.uneven()))
+    for page in visit(driver, f"{address}#layer=uneven"):
         assert opens(page, "uneven")
         said = "ulk-decay by its spectrum alone, but noise whose rows differ in size explains it"
         assert one(page, "#panel .verdict .calm").text == f"B{said}."
@@ -702,28 +600,25 @@ def test_a_phase_that_noise_explains_is_remarked_upon(driver, tmp_path):
 
 
 def test_a_layer_without_a_phase_says_why_once(driver, phased):
-    for page in _visit(driver, f"{phased}#layer=small"):
+    for page in visit(driver, f"{phased}#layer=small"):
         assert opens(page, "small")
         assert one(page, "#panel").text.lower().count("no phase below 30 eigenvalues") == 1
 
 
 def test_nothing_of_the_phase_sticks_out(width, driver, phased):
-    for page in _visit(driver, f"{phased}#layer=bulk-decay"):
+    for page in visit(driver, f"{phased}#layer=bulk-decay"):
         assert opens(page, "bulk-decay")
-        assert page.execute_script("return document.documentElement.scrollWidth") <= width
-        panel = one(page, "#panel")
-        assert page.execute_script("return arguments[0].scrollWidth - arguments[0].clientWidth", panel) <= 0
+        assert sideways(page) <= 0
+        assert sideways(page, "#panel") <= 0
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    path = tmp_path_factory.mktemp("large") / "report.html"
-    path.write_text(render(sample.make(layers=594, n=256)), encoding="utf-8")
-    return path.as_uri()
+    return written(tmp_path_factory.mktemp("large"), render(sample.make(layers=594, n=256)))
 
 
 def test_six_hundred_layers_scroll_to_the_end_with_few_rows_drawn(driver, large):
-    for page in _visit(driver, large):
+    for page in visit(driver, large):
         drawn = "return document.querySelectorAll('tbody tr[data-row]').length"
         assert page.execute_script(drawn) < 120
         page.execute_async_script(

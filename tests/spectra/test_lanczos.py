@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heavytail.errors import MatrixError
-from heavytail.spectra.lanczos import Jacobi, block_lanczos, enclose, jacobi
+from heavytail.spectra.lanczos import Jacobi, block_lanczos, enclose, jacobi, jacobi_of_points, krylov_spaces
 
 CASES = {
     "gaussian": gaussian(90, 60),
@@ -101,6 +101,44 @@ def test_a_probes_jacobi_matrix_is_that_of_lanczos_from_it_alone(name, probes, p
         diagonal, beside = plain_lanczos(W.T @ W, start[:, j], passes)
         np.testing.assert_allclose(measure.diagonal, diagonal, rtol=1e-7)
         np.testing.assert_allclose(np.append(measure.beside, measure.after), beside, rtol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["square", "heavy", "low rank", "identity"])
+def test_the_relations_of_lanczos_hold_after_each_pass(name):
+    W = CASES[name]
+    A = W.T @ W
+    passes = 0
+    for krylov in krylov_spaces(lambda X: (A @ X, np.trace(A)), W.shape, gaussian(60, 4, seed=2), 30):
+        passes += 1
+        V, T, E = krylov.V, krylov.T, krylov.E
+        rest = A @ V - V @ T
+        assert krylov.passes == passes
+        assert np.array_equal(T, T.T)
+        assert np.abs(V.T @ V - np.eye(len(T))).max() < 1e-13
+        assert np.linalg.norm(V.T @ rest, 2) <= krylov.rounding
+        assert np.linalg.norm(rest.T @ rest - E.T @ E, 2) <= 4 * krylov.rounding * np.linalg.norm(A, 2)
+        np.testing.assert_allclose(V @ krylov.starts, gaussian(60, 4, seed=2), atol=1e-12)
+    assert len(E) == 0
+    assert passes == {"square": 15, "heavy": 15, "low rank": 3, "identity": 1}[name]
+
+
+def test_the_jacobi_matrix_of_points_is_that_of_lanczos_with_them():
+    rng = np.random.default_rng(6)
+    points, weights = rng.uniform(-1, 3, 50), rng.uniform(0, 2, 50)
+    measure = jacobi_of_points(points, weights, 9, 1e-14)
+    diagonal, beside = plain_lanczos(np.diag(points), np.sqrt(weights), 9)
+    np.testing.assert_allclose(measure.diagonal, diagonal, rtol=1e-9)
+    np.testing.assert_allclose(np.append(measure.beside, measure.after), beside, rtol=1e-9)
+    assert measure.mass == pytest.approx(weights.sum())
+
+
+def test_the_jacobi_matrix_of_few_points_has_them_for_eigenvalues():
+    measure = jacobi_of_points(np.array([0.0, 3.0, 3.0, -1.0]), np.array([1.0, 2.0, 2.0, 5.0]), 9, 1e-14)
+    J = np.diag(measure.diagonal) + np.diag(measure.beside, 1) + np.diag(measure.beside, -1)
+    nodes, vectors = np.linalg.eigh(J)
+    np.testing.assert_allclose(nodes, [-1, 0, 3], atol=1e-12)
+    np.testing.assert_allclose(measure.mass * vectors[0] ** 2, [5, 1, 4], rtol=1e-12)
+    assert measure.after == 0
 
 
 def test_steps_beyond_the_last_distinct_eigenvalue_are_not_made():

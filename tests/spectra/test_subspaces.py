@@ -32,7 +32,21 @@ def decompose(W):
 
 
 def nearest(W0, W1, k):
-    return np.abs(decompose(W0)[1].T @ decompose(W1)[1][:, :k]).max(axis=0)
+    """The largest |cosines| on the side of length M, and on the side of length N."""
+    sides = zip(decompose(W0), decompose(W1), strict=True)
+    return np.array([np.abs(Q0.T @ Q1[:, :k]).max(axis=0) for Q0, Q1 in sides])[::-1]
+
+
+def count(truth):
+    """The intruders among directions with some nearest cosines."""
+    return (truth < 0.5).any(axis=0).sum()
+
+
+def rotation(rng, n, size):
+    """A rotation, the further from the identity the larger its size."""
+    S = rng.standard_normal((n, n))
+    S = (S - S.T) * size / np.sqrt(n)
+    return np.linalg.solve(np.eye(n) - S, np.eye(n) + S)
 
 
 def orthonormal(rng, n, k):
@@ -66,8 +80,8 @@ def test_the_bounds_enclose_what_all_singular_vectors_say(way, kind):
         assert (found.nearest_lo <= truth + 1e-9).all()
         assert (found.nearest_hi >= truth - 1e-9).all()
         assert found.undecided == 0
-        assert found.intruders == (truth < 0.5).sum()
-        seen += len(truth)
+        assert found.intruders == count(truth)
+        seen += truth.shape[1]
         intruders += found.intruders
     assert 0 < intruders < seen
 
@@ -93,7 +107,7 @@ def test_a_large_matrix_is_enclosed_without_its_vectors():
     assert (found.nearest_lo <= truth + 1e-9).all()
     assert (truth - 1e-9 <= found.nearest_hi).all()
     assert (found.nearest_lo < found.nearest_hi).any()  # so not all of them were computed
-    assert found.intruders == (truth < 0.5).sum() == 4
+    assert found.intruders == count(truth) == 4
 
 
 def test_a_matrix_agrees_with_itself(way):
@@ -112,7 +126,80 @@ def test_directions_that_the_base_does_not_have_are_intruders(way):
     found = compare(W0, W1)
     assert found.k == found.intruders == 10
     np.testing.assert_allclose(found.cosines_narrow, 0, atol=1e-7)
-    np.testing.assert_allclose(found.nearest_hi, 0, atol=1e-6)
+    np.testing.assert_allclose(found.nearest_hi[0], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("N", [100, 150, 400])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_rotation_on_either_side_makes_every_direction_an_intruder(way, side, N):
+    rng = np.random.default_rng(15)
+    W = rng.standard_t(4, size=(N, 100))
+    found = compare(W, orthonormal(rng, N, N) @ W if side == "left" else W @ orthonormal(rng, 100, 100))
+    assert (found.intruders, found.undecided) == (10, 0)
+    kept = 0 if side == "left" else 1
+    np.testing.assert_allclose(found.nearest_lo[kept], 1, atol=1e-9)
+    assert (found.nearest_hi[1 - kept] < 0.5).all()
+
+
+@pytest.mark.parametrize("side", ["left", "right", "both"])
+@pytest.mark.parametrize("N", [300, 500, 1200])
+def test_planted_directions_are_intruders_on_the_side_on_which_they_are_new(way, side, N):
+    rng = np.random.default_rng(16)
+    M = 300
+    W = rng.standard_normal((N, M)) + 3 * rng.standard_normal((N, 6)) @ rng.standard_normal((6, M))
+    U, s, Vt = np.linalg.svd(W, full_matrices=False)
+    new_u, new_v = orthonormal(rng, N, 3), orthonormal(rng, M, 3)
+    A = U[:, 20:23] if side == "right" else new_u
+    B = Vt[20:23].T if side == "left" else new_v
+    W1 = W + 3 * s[0] * A @ B.T
+    found, truth = compare(W, W1), nearest(W, W1, 10)
+    assert (found.intruders, found.undecided) == (3, 0) == (count(truth), 0)
+    new = {"left": [False, True], "right": [True, False], "both": [True, True]}[side]
+    np.testing.assert_array_equal((found.nearest_lo[:, :3] < 0.5).all(axis=1), new)  # one side alone may be enough
+    np.testing.assert_array_equal((truth[:, :3] < 0.5).all(axis=1), new)
+
+
+def test_what_is_outside_of_the_columns_of_the_base_is_near_none_of_its_directions(way):
+    rng = np.random.default_rng(17)
+    for N, M in ((400, 200), (1000, 200)):
+        W = np.zeros((N, M))
+        W[: N // 2] = rng.standard_t(4, size=(N // 2, M))
+        found = compare(W, W[::-1])
+        assert (found.intruders, found.undecided) == (10, 0)
+        np.testing.assert_allclose(found.nearest_lo[0], 1, atol=1e-9)
+        np.testing.assert_allclose(found.nearest_hi[1], 0, atol=1e-6)
+        half = compare(W, W + W[::-1])  # each left vector is a half in and a half out
+        np.testing.assert_allclose(half.nearest_lo[1], np.sqrt(0.5), atol=1e-6)
+        assert (half.nearest_hi[1] <= np.sqrt(0.5) + 0.02).all()
+        assert (half.intruders, half.undecided) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("aspect", [1, 2, 4])
+def test_both_sides_are_enclosed_from_few_products(monkeypatch, aspect):
+    monkeypatch.setattr(subspaces, "_SMALL", 8)
+    monkeypatch.setattr(subspaces, "_FIRST_LOOK", 3)
+    rng = np.random.default_rng(18)
+    seen = far = enclosed = 0
+    for trial in range(45):
+        M = int(rng.integers(200, 320))
+        W0 = pair(["gaussian", "heavy", "trained"][trial % 3], aspect * M, M, rng)[0]
+        W1 = [
+            lambda W: W + rng.uniform(0.1, 2) * rng.standard_normal(W.shape),
+            lambda W: W + rng.uniform(0.1, 1) * rng.standard_normal((len(W), 3)) @ rng.standard_normal((3, W.shape[1])),
+            lambda W: rotation(rng, len(W), rng.uniform(0.05, 1)) @ W,
+            lambda W: W @ rotation(rng, W.shape[1], rng.uniform(0.05, 1)),
+            lambda W: W,
+        ][trial % 5](W0)
+        found, truth = compare(W0, W1, k=4), nearest(W0, W1, 4)
+        assert (found.nearest_lo <= truth + 1e-9).all()
+        assert (found.nearest_hi >= truth - 1e-9).all()
+        assert found.undecided == 0
+        assert found.intruders == count(truth)
+        seen, far = seen + 4, far + found.intruders
+        enclosed += (found.nearest_lo < found.nearest_hi).all(axis=0).sum()
+    assert seen / 5 < far < seen * 4 / 5
+    assert enclosed > seen / 2  # so not all of them were computed
 
 
 def test_the_smaller_rank_limits_the_angles_but_not_the_search_for_intruders(way):
@@ -120,10 +207,10 @@ def test_the_smaller_rank_limits_the_angles_but_not_the_search_for_intruders(way
     base = rng.standard_normal((100, 3)) @ rng.standard_normal((3, 70))
     found = compare(base, base + 0.1 * rng.standard_normal((100, 70)))
     assert found.k == 3
-    assert len(found.nearest_hi) == 10
-    assert (found.nearest_lo[:3] > 0.99).all()
+    assert found.nearest_hi.shape == (2, 10)
+    assert (found.nearest_lo[:, :3] > 0.99).all()
     assert found.intruders == 7
-    assert len(compare(rng.standard_normal((100, 70)), base).nearest_hi) == 3
+    assert compare(rng.standard_normal((100, 70)), base).nearest_hi.shape == (2, 3)
 
 
 def test_narrow_matrices_have_as_many_directions_as_columns(way):

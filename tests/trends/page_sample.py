@@ -1,10 +1,10 @@
 """Tables of models for the page: series that fall while their pool rises, small ones, gaps, and hostile texts."""
 
 import numpy as np
+from report.sample import HOSTILE
 
 from heavytail.trends import ModelTable
 
-HOSTILE = "</script><img src=x onerror=\"document.title='broken'\">"
 SIZES = {"Wide": 8, "Deep": 7, "Small": 4, "Pair": 2, "Lone": 1}
 
 

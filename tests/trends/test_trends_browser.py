@@ -4,40 +4,17 @@ import itertools
 
 import numpy as np
 import pytest
-from report import test_browser as browser
+from browser import one, press, says, sideways, texts, visit, written
 from trends import page_sample as sample
 
 from heavytail.trends import trends
 from heavytail.trends.metrics import METRICS
 from heavytail.trends.page import render
 
-driver, width = browser.driver, browser.width
-one, press, texts = browser.one, browser.press, browser.texts
-
-
-def _written(folder, table):
-    path = folder / "trends.html"
-    path.write_text(render(trends(table)), encoding="utf-8")
-    return path.as_uri()
-
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    return _written(tmp_path_factory.mktemp("trends"), sample.table())
-
-
-@pytest.fixture
-def page(driver, address):
-    """The page, fresh; a test fails if the console then holds anything."""
-    yield from _visit(driver, address)
-
-
-def _visit(driver, address):
-    driver.get("about:blank")
-    driver.get_log("browser")
-    driver.get(address)
-    yield driver
-    assert driver.get_log("browser") == []
+    return written(tmp_path_factory.mktemp("trends"), render(trends(sample.table())))
 
 
 def choose(page, name):
@@ -46,11 +23,8 @@ def choose(page, name):
 
 
 def shows(page, name):
-    """Wait for the panels of a metric: the browser tells of a new address a moment later."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    heading = "return document.querySelector('#series-title bdi')?.textContent"
-    return WebDriverWait(page, 10).until(lambda _: page.execute_script(heading) == name)
+    """Wait for the panels of a metric."""
+    return says(page, "#series-title bdi", name)
 
 
 def panel(page, series):
@@ -100,7 +74,7 @@ def test_metrics_are_chosen_with_the_keyboard(page):
 
 
 def test_the_address_names_the_metric(driver, address):
-    for page in _visit(driver, f"{address}#metric=stable_rank"):
+    for page in visit(driver, f"{address}#metric=stable_rank"):
         assert shows(page, "stable_rank")
         one(page, '#overview-table a[href="#metric=alpha"]').click()
         assert shows(page, "alpha")
@@ -222,7 +196,7 @@ def test_nothing_sticks_out_sideways(width, page):
     for name in ("alpha", "log_norm"):
         page.execute_script("location.hash = '#metric=' + arguments[0]", name)
         assert shows(page, name)
-        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        assert sideways(page) <= 0
         over = (
             "const edge = document.querySelector('main').getBoundingClientRect().right;"
             "const drawn = [...document.querySelectorAll('.panel svg')];"
@@ -233,11 +207,11 @@ def test_nothing_sticks_out_sideways(width, page):
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory):
-    return _written(tmp_path_factory.mktemp("hostile"), sample.hostile())
+    return written(tmp_path_factory.mktemp("hostile"), render(trends(sample.hostile())))
 
 
 def test_hostile_names_are_shown_as_text_and_run_nothing(driver, attacked):
-    for page in _visit(driver, attacked):
+    for page in visit(driver, attacked):
         assert page.title == f"Trends in {sample.HOSTILE} · heavytail"
         assert page.find_elements("css selector", "img") == []
         assert sample.HOSTILE in texts(page, ".panel h3")

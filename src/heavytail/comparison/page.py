@@ -7,23 +7,18 @@ from dataclasses import dataclass
 from math import floor, isfinite, log10
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
-from heavytail.comparison.payload import clean, payload
+from heavytail.comparison.payload import payload
 from heavytail.comparison.remarks import attention, in_short, percent
 from heavytail.comparison.row import KINDS_OF_CHANGE, ChangeRow
 from heavytail.diagnosis.row import DEFINITIONS as OF_A_LAYER
-from heavytail.report.html import asset, embedded, environment, human, plain_items, plain_text, plural, policy
-from heavytail.report.payload import printable
+from heavytail.report.html import LAYERS, human, page, plain_items, plain_text, plural, two_decimals
+from heavytail.report.payload import clean, printable
 
 if TYPE_CHECKING:
     from heavytail.comparison.report import Comparison
 
 __all__ = ["render"]
 
-_STYLES = ("page.css", "compare.css")
-_SCRIPTS = ("draw.js", "depth.js", "noise.js", "phase.js", "spectrum.js", "tail.js", "table.js")
-_OWN_SCRIPTS = ("compare_depth.js", "compare_panel.js", "compare.js")
 _STATUSES = ("ok", "unmatched", "failed", "unsupported", "skipped")
 _VECTORS = 12  # at most so many are listed
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -61,10 +56,7 @@ class _Vector:
 
 
 def render(comparison: Comparison) -> str:
-    """Write a comparison as one self-contained HTML page.
-
-    The page opens from a file without a network: style, script and data are inside, and its content security policy
-    admits only the style and the script that belong to it. The same comparison gives the same page.
+    """Write a comparison as one self-contained HTML page (see `heavytail.report.html.page`).
 
     Args:
         comparison: two models, layer by layer.
@@ -74,36 +66,30 @@ def render(comparison: Comparison) -> str:
     """
     rows = tuple(clean(row) for row in comparison.rows)
     findings = attention(rows)
-    style, script = ("\n".join(map(asset, names)) for names in (_STYLES, _SCRIPTS + _OWN_SCRIPTS))
     base, tuned = _short_names(comparison.base["name"], comparison.tuned["name"])
     vectors = _vectors(rows)
-    page = (
-        environment()
-        .get_template("compare.html.j2")
-        .render(
-            policy=policy(style, script),
-            style=Markup(style),
-            script=Markup(script),
-            data=embedded(payload(comparison, rows, findings)),
-            base=base,
-            tuned=tuned,
-            facts=_facts(comparison.summary),
-            sources=[("base", _source(comparison.base)), ("tuned", _source(comparison.tuned))],
-            settings=plain_items(comparison.settings),
-            matched=[printable(note) for note in comparison.notes],
-            notes=_notes(comparison),
-            in_short=in_short(rows, comparison.summary),
-            findings=findings,
-            figures=_figures(comparison.summary["metrics"]),
-            kinds=_kinds(rows),
-            statuses=[(status, comparison.summary[status]) for status in _STATUSES],
-            vectors=vectors[:_VECTORS],
-            more_vectors=len(vectors) - len(vectors[:_VECTORS]),
-            all_vectors=comparison.summary["vectors"],
-            version=comparison.version,
-        )
+    return page(
+        "compare.html.j2",
+        payload(comparison, rows, findings),
+        styles=("compare.css",),
+        scripts=(*LAYERS, "compare_depth.js", "compare_panel.js", "compare.js"),
+        base=base,
+        tuned=tuned,
+        facts=_facts(comparison.summary),
+        sources=_source("base", comparison.base) + _source("tuned", comparison.tuned),
+        settings=plain_items(comparison.settings),
+        matched=[printable(note) for note in comparison.notes],
+        notes=_notes(comparison),
+        in_short=in_short(rows, comparison.summary),
+        findings=findings,
+        figures=_figures(comparison.summary["metrics"]),
+        kinds=_kinds(rows),
+        statuses=[(status, comparison.summary[status]) for status in _STATUSES],
+        vectors=vectors[:_VECTORS],
+        more_vectors=len(vectors) - len(vectors[:_VECTORS]),
+        all_vectors=comparison.summary["vectors"],
+        version=comparison.version,
     )
-    return printable(page)
 
 
 def _short_names(*names: str) -> list[str]:
@@ -126,8 +112,8 @@ def _facts(summary: Mapping[str, Any]) -> list[str]:
     return facts
 
 
-def _source(source: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return plain_items(source, leave_out=("notes",))
+def _source(side: str, source: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(f"{side}: {key}", text) for key, text in plain_items(source, leave_out=("notes",))]
 
 
 def _notes(comparison: Comparison) -> list[tuple[str, str]]:
@@ -141,7 +127,7 @@ def _figures(metrics: Mapping[str, Mapping[str, float]]) -> list[_Figure]:
             metric,
             label,
             *_measured(found["change"], found["error"]),
-            f"{_two(found['base'])} → {_two(found['tuned'])}" if found["layers"] else "",
+            f"{two_decimals(found['base'])} → {two_decimals(found['tuned'])}" if found["layers"] else "",
             int(found["layers"]),
             OF_A_LAYER[metric],
         )
@@ -173,10 +159,6 @@ def _vectors(rows: Sequence[ChangeRow]) -> list[_Vector]:
         )
         for row in changed
     ]
-
-
-def _two(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−") if isfinite(value) else "–"
 
 
 def _measured(change: float, error: float) -> tuple[str, str]:

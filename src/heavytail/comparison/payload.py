@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from heavytail.comparison.row import COLUMNS, DEFINITIONS, KINDS_OF_CHANGE, METR
 from heavytail.diagnosis.row import DEFINITIONS as OF_A_LAYER
 from heavytail.report.attention import Finding
 from heavytail.report.curves import ccdf, log_histogram, significant
-from heavytail.report.payload import curves_payload, noise_payload, printable
+from heavytail.report.payload import by_row, column, curves_payload, noise_payload, number
 
 if TYPE_CHECKING:
     from heavytail.comparison.pair import LayerChange
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
     from heavytail.spectra.spectrum import Spectrum
     from heavytail.spectra.subspaces import Subspaces
 
-__all__ = ["clean", "payload"]
+__all__ = ["payload"]
 
-_TEXTS = tuple(field.name for field in fields(ChangeRow) if field.type == "str")
 _FIT = ("alpha", "alpha_lo", "alpha_hi", "xmin", "xmax", "num_pl_spikes", "num_evals")
 _EXACT, _POINTS = 30, 90  # of the CCDFs of both models, which lie over each other
 _OWN = COLUMNS[: -5 * len(METRICS)]
@@ -40,12 +38,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
     **{metric: COLUMNS[len(_OWN) + 5 * i :][:5] for i, metric in enumerate(METRICS)},
 }
 """Columns that are shown together."""
-
-
-def clean(row: ChangeRow) -> ChangeRow:
-    """Give the row with printable texts."""
-    texts: dict[str, Any] = {name: printable(getattr(row, name)) for name in _TEXTS}
-    return replace(row, **texts)
 
 
 def payload(comparison: Comparison, rows: Sequence[ChangeRow], findings: Iterable[Finding]) -> dict[str, Any]:
@@ -72,7 +64,7 @@ def payload(comparison: Comparison, rows: Sequence[ChangeRow], findings: Iterabl
         "fits": [_fit(layer.delta) for layer in layers],
         "spectra": [_spectra(layer) for layer in layers],
         "directions": [_directions(layer.subspaces) for layer in layers],
-        "findings": _by_row(rows, findings),
+        "findings": by_row([row.name for row in rows], findings),
         "groups": GROUPS,
         "definitions": DEFINITIONS,
         "kinds": KINDS_OF_CHANGE,
@@ -86,19 +78,12 @@ def payload(comparison: Comparison, rows: Sequence[ChangeRow], findings: Iterabl
 def _median(changes: Sequence[float]) -> float | int | None:
     """Give the median of the relative changes of the layers that changed."""
     moved = [change for change in changes if 0 < change < np.inf]
-    return significant(np.array([median(moved)]))[0] if moved else None
+    return number(median(moved)) if moved else None
 
 
 def _columns(rows: Sequence[ChangeRow]) -> dict[str, list[Any] | None]:
     flat = [row.as_dict() for row in rows]
-    return {name: _column(name, [row[name] for row in flat]) for name in COLUMNS}
-
-
-def _column(name: str, values: list[Any]) -> list[Any] | None:
-    if name in _TEXTS:
-        return values if any(values) else None
-    numbers = significant(np.array(values, dtype=np.float64), 6)
-    return numbers if any(value is not None for value in numbers) else None
+    return {name: column([row[name] for row in flat]) for name in COLUMNS}
 
 
 def _fit(delta: Layer | None) -> dict[str, Any] | None:
@@ -145,20 +130,9 @@ def _directions(subspaces: Sequence[Subspaces]) -> dict[str, Any] | None:
         "matrices": len(subspaces),
         "narrow": significant(worst.cosines_narrow, 5),
         "wide": significant(worst.cosines_wide, 5),
-        "lo": significant(worst.nearest_lo, 5),
-        "hi": significant(worst.nearest_hi, 5),
+        "lo": [significant(side, 5) for side in worst.nearest_lo],
+        "hi": [significant(side, 5) for side in worst.nearest_hi],
         "cutoff": worst.cutoff,
         "intruders": worst.intruders,
         "undecided": worst.undecided,
     }
-
-
-def _by_row(rows: Sequence[ChangeRow], findings: Iterable[Finding]) -> dict[int, list[list[str]]]:
-    index: dict[str, int] = {}
-    for position, row in enumerate(rows):
-        index.setdefault(row.name, position)
-    said: dict[int, list[list[str]]] = {}
-    for finding in findings:
-        for single in finding.members or (finding,):
-            said.setdefault(index[single.name], []).append([single.severity, single.sentence])
-    return said

@@ -145,7 +145,8 @@ DEFINITIONS: dict[str, str] = {
     "directions": "Leading singular directions of both models that are held against each other.",
     "overlap": "Mean squared cosine of the angles between the two leading subspaces of both sides, 1 for equal ones.",
     "largest_angle": "Largest of those angles, in degrees.",
-    "intruders": "Leading directions of the other model that are far from every one of the base's singular vectors.",
+    "intruders": "Leading directions of the other model that are far from every one of the base's singular vectors, on "
+    "one side of the matrix at least.",
     **{
         column: f"{text} {OF_A_LAYER[metric]}"
         for metric in METRICS

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
+from math import isfinite
 from typing import Any
 from urllib.parse import quote
 
@@ -16,27 +18,66 @@ from markupsafe import Markup
 
 from heavytail.report.payload import printable
 
-__all__ = ["asset", "embedded", "environment", "human", "plain_items", "plain_text", "plural", "policy"]
+__all__ = ["LAYERS", "human", "page", "plain_items", "plain_text", "plural", "two_decimals"]
+
+LAYERS = (
+    "depth.js",
+    "noise.js",
+    "phase.js",
+    "spectrum.js",
+    "tail.js",
+    "table.js",
+    "layers.js",
+    "controls.js",
+    "panel.js",
+)
+"""The scripts of a page that has a table of layers, each of which opens."""
 
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def asset(name: str) -> str:
-    """Read one of the files that pages are made of."""
+def page(template: str, data: Any, styles: Sequence[str] = (), scripts: Sequence[str] = (), **shown: Any) -> str:
+    """Write one self-contained HTML page.
+
+    The page opens from a file without a network: style, script and data are inside, and its content security policy
+    admits only the style and the script that belong to it. The same arguments give the same page.
+
+    Args:
+        template: the file of its template.
+        data: what its script reads.
+        styles: files of its own style, after the style of every page.
+        scripts: files of its own script, after the script of every page.
+        **shown: what the template shows.
+
+    Returns:
+        The page, which UTF-8 can carry.
+    """
+    style = "\n".join(map(_asset, ("page.css", *styles)))
+    script = "\n".join(map(_asset, ("draw.js", "page.js", *scripts)))
+    own = {"policy": _policy(style, script), "style": Markup(style), "script": Markup(script), "data": _embedded(data)}
+    return printable(_environment().get_template(template).render(**own, **shown))
+
+
+def _asset(name: str) -> str:
     return resources.files("heavytail.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 @cache
-def environment() -> Environment:
-    """Give the templates of the pages; a name becomes the link to its layer by the filter `link`."""
+def _environment() -> Environment:
     environment = Environment(
-        loader=FunctionLoader(asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["link"] = lambda name: "#layer=" + quote(name, safe="!~*'()")
+    environment.filters["breakable"] = _breakable
     return environment
 
 
-def policy(style: str, script: str) -> str:
+def _breakable(name: str) -> Markup:
+    """Let a name, which has no spaces, break behind what joins its parts."""
+    return Markup("<wbr>").join(re.split(r"(?<=[-_./])(?=[^-_./])", name))
+
+
+def _policy(style: str, script: str) -> str:
     """Give the content security policy that admits this style and this script and nothing else."""
     return (
         f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
@@ -48,10 +89,15 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def embedded(data: Any) -> Markup:
+def _embedded(data: Any) -> Markup:
     """Write JSON that cannot end the script element it stands in."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def two_decimals(value: float | None) -> str:
+    """Write a number with two decimals; a dash where it is missing."""
+    return "–" if value is None or not isfinite(value) else f"{value:.2f}".replace("-", "−")
 
 
 def human(count: float) -> str:

@@ -9,12 +9,10 @@ from math import isfinite, nan
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from heavytail.diagnosis.noise import LEVEL
 from heavytail.diagnosis.row import DEFINITIONS, Row
 from heavytail.report.attention import attention
-from heavytail.report.html import asset, embedded, environment, human, plain_items, plain_text, plural, policy
+from heavytail.report.html import LAYERS, human, page, plain_items, plain_text, plural, two_decimals
 from heavytail.report.payload import clean, payload, printable
 from heavytail.report.phase_payload import MEANINGS
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-_SCRIPTS = ("draw.js", "depth.js", "noise.js", "phase.js", "spectrum.js", "tail.js", "table.js", "panel.js", "app.js")
 _STATUSES = ("ok", "failed", "unsupported", "skipped")
 _FIGURES = {
     "alpha": "mean α",
@@ -48,10 +45,7 @@ class _Figure:
 
 
 def render(report: ModelReport) -> str:
-    """Write a report as one self-contained HTML page.
-
-    The page opens from a file without a network: style, script and data are inside, and its content security policy
-    admits only the style and the script that belong to it. The same report gives the same page.
+    """Write a report as one self-contained HTML page (see `heavytail.report.html.page`).
 
     Args:
         report: the report of one model.
@@ -64,32 +58,25 @@ def render(report: ModelReport) -> str:
     phases = {printable(name): phase for name, phase in report.phases.items()}
     noise = {printable(name): found for name, found in report.noise.items()}
     findings = attention(rows, tails, phases, noise)
-    style, script = asset("page.css"), "\n".join(asset(name) for name in _SCRIPTS)
-    page = (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            policy=policy(style, script),
-            style=Markup(style),
-            script=Markup(script),
-            data=embedded(payload(report, rows, findings)),
-            title=_title(report.source),
-            facts=_facts(report, rows),
-            source=plain_items(report.source, leave_out=("notes",)),
-            settings=plain_items(report.settings),
-            notes=_notes(report.source.get("notes")),
-            left_out=_left_out(rows),
-            findings=findings,
-            figures=_figures(report.summary, rows),
-            statuses=[(status, sum(row.status == status for row in rows)) for status in _STATUSES],
-            tails=_tails(report, rows),
-            noise=_noise(report, rows),
-            phases=_phases(report.summary, rows),
-            phaseless=sum(row.status == "ok" and not row.phase for row in rows),
-            version=report.version,
-        )
+    return page(
+        "report.html.j2",
+        payload(report, rows, findings),
+        scripts=(*LAYERS, "report_panel.js", "report.js"),
+        title=_title(report.source),
+        facts=_facts(report, rows),
+        source=plain_items(report.source, leave_out=("notes",)),
+        settings=plain_items(report.settings),
+        notes=_notes(report.source.get("notes")),
+        left_out=_left_out(rows),
+        findings=findings,
+        figures=_figures(report.summary, rows),
+        statuses=[(status, sum(row.status == status for row in rows)) for status in _STATUSES],
+        tails=_tails(report, rows),
+        noise=_noise(report, rows),
+        phases=_phases(report.summary, rows),
+        phaseless=sum(row.status == "ok" and not row.phase for row in rows),
+        version=report.version,
     )
-    return printable(page)
 
 
 def _title(source: Mapping[str, Any]) -> str:
@@ -129,7 +116,9 @@ def _figures(summary: Mapping[str, Any], rows: Iterable[Row]) -> list[_Figure]:
         values = [value for row in ok if isfinite(value := getattr(row, column))]
         mean = summary.get(column, sum(values) / len(values) if values else None)
         middle = median(values) if values else None
-        figures.append(_Figure(column, label, _two(mean), _two(middle), len(values), DEFINITIONS[column]))
+        figures.append(
+            _Figure(column, label, two_decimals(mean), two_decimals(middle), len(values), DEFINITIONS[column])
+        )
     return figures
 
 
@@ -169,7 +158,3 @@ def _phases(summary: Mapping[str, Any], rows: Iterable[Row]) -> list[tuple[str, 
     found = Counter(row.phase for row in rows if row.status == "ok" and row.phase)
     counts = summary.get("phases", found)
     return [(name, counts.get(name, 0), meaning) for name, meaning in MEANINGS.items()] if counts else []
-
-
-def _two(value: float | None) -> str:
-    return "–" if value is None or not isfinite(value) else f"{value:.2f}".replace("-", "−")

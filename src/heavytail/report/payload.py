@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from math import inf, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,16 @@ from heavytail.rmt.noise_bulk import NoiseBulk
 from heavytail.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from heavytail.report.model_report import ModelReport
 
-__all__ = ["clean", "curves_payload", "noise_payload", "payload", "printable"]
+__all__ = ["by_row", "clean", "column", "curves_payload", "noise_payload", "number", "numbers", "payload", "printable"]
 
 Vector = NDArray[np.float64]
 
-_TEXTS = tuple(field.name for field in fields(Row) if field.type == "str")
+_AnyRow = TypeVar("_AnyRow", bound="DataclassInstance")
+
 _SPIKES = 40  # at most so many are marked, evenly in their order: more would run together
 _STEPS = 32  # of the density of noise whose rows and columns differ in scale
 _REACH = 3  # linear histograms of singular values end at so many noise edges: the bulk must not be squeezed to nothing
@@ -43,9 +46,9 @@ def printable(text: object) -> str:
     return _SURROGATES.sub("\ufffd", str(text))
 
 
-def clean(row: Row) -> Row:
-    """Give the row with printable texts."""
-    texts: dict[str, Any] = {name: printable(getattr(row, name)) for name in _TEXTS}
+def clean(row: _AnyRow) -> _AnyRow:
+    """Give a row of any table with printable texts."""
+    texts = {field.name: printable(getattr(row, field.name)) for field in fields(row) if field.type == "str"}
     return replace(row, **texts)
 
 
@@ -63,13 +66,13 @@ def payload(report: ModelReport, rows: Sequence[Row], findings: Iterable[Finding
     """
     return {
         "count": len(rows),
-        "columns": {name: _column(name, rows) for name in COLUMNS},
+        "columns": {name: column([getattr(row, name) for row in rows]) for name in COLUMNS},
         "curves": [curves_payload(report.spectra.get(row.name), report.noise.get(row.name)) for row in report.rows],
         "tails": [tail_payload(report.tails.get(row.name)) for row in report.rows],
         "phases": [phase_payload(report.phases.get(row.name), row, report.noise.get(row.name)) for row in report.rows],
         "noise": [noise_payload(report.noise.get(row.name), report.spectra.get(row.name)) for row in report.rows],
         "vectors": [_vectors(report.vectors.get(row.name, ())) for row in report.rows],
-        "findings": _by_row(rows, findings),
+        "findings": by_row([row.name for row in rows], findings),
         "groups": GROUPS,
         "definitions": DEFINITIONS,
         "measures": MEASURES,
@@ -78,12 +81,11 @@ def payload(report: ModelReport, rows: Sequence[Row], findings: Iterable[Finding
     }
 
 
-def _column(name: str, rows: Sequence[Row]) -> list[Any] | None:
-    values = [getattr(row, name) for row in rows]
-    if name not in _TEXTS:
+def column(values: list[Any]) -> list[Any] | None:
+    """Give a column of texts, or of numbers to six digits; None where no row has a value."""
+    if not any(isinstance(value, str) for value in values):
         values = significant(np.array(values, dtype=np.float64), 6)
-        return values if any(value is not None for value in values) else None
-    return values if any(values) else None
+    return values if any(value not in (None, "") for value in values) else None
 
 
 def curves_payload(spectrum: Spectrum | None, noise: Noise | None) -> dict[str, Any] | None:
@@ -107,7 +109,7 @@ def curves_payload(spectrum: Spectrum | None, noise: Noise | None) -> dict[str, 
     return {
         "count": int(evals.size),
         "below": int(np.count_nonzero(evals <= floor)),
-        "floor": significant(np.array([floor]))[0],
+        "floor": number(floor),
         "range": significant(np.log10(edges[[0, -1]]), 6),
         "density": significant(density, 3),
         "x": significant(x, 5),
@@ -120,7 +122,7 @@ def curves_payload(spectrum: Spectrum | None, noise: Noise | None) -> dict[str, 
 def _linear(values: Vector, copies: Vector | None, limit: float) -> dict[str, Any]:
     """Give a linear histogram of values up to a limit, and one of the shuffled copies' in bins as wide."""
     top, counts = linear_histogram(values, limit=limit)
-    found = {"top": significant(np.array([top]))[0], "counts": counts.tolist()}
+    found = {"top": number(top), "counts": counts.tolist()}
     if beyond := int(np.count_nonzero(values > top)):
         found["beyond"] = beyond
     if copies is not None:
@@ -145,7 +147,7 @@ def noise_payload(noise: Noise | None, spectrum: Spectrum | None) -> dict[str, A
         return None
     found: dict[str, Any] = {
         "reason": printable(noise.reason),
-        "spacing": _numbers(noise.spacing_ratio, noise.spacing_error),
+        "spacing": numbers(noise.spacing_ratio, noise.spacing_error),
         "shuffles": None if noise.shuffles is None else _shuffles(noise.shuffles, spectrum),
     }
     return found if noise.reason or not noise.bulks else found | _bulks(noise, spectrum)
@@ -156,15 +158,15 @@ def _bulks(noise: Noise, spectrum: Spectrum) -> dict[str, Any]:
     worst = max(bulks, key=lambda bulk: bulk.misfit / bulk.allowance)
     return {
         "laws": [_law(bulk) for bulk in bulks],
-        "edge": _numbers(_edge(noise))[0],
-        "threshold": _numbers(min(bulk.threshold for bulk in bulks), max(bulk.threshold for bulk in bulks)),
+        "edge": number(_edge(noise)),
+        "threshold": numbers(min(bulk.threshold for bulk in bulks), max(bulk.threshold for bulk in bulks)),
         "spikes": significant(thinned(_spikes(bulks, spectrum), _SPIKES), 3),
         "sigma": _sigma(bulks),
-        "p_value": _numbers(noise.p_value)[0],
-        "misfit": _numbers(worst.misfit, worst.allowance),
+        "p_value": number(noise.p_value),
+        "misfit": numbers(worst.misfit, worst.allowance),
         "fits": bulks_fit(bulks),
-        "spread": _numbers(max(bulk.row_spread for bulk in bulks), max(bulk.column_spread for bulk in bulks)),
-        "kurtosis": _numbers(sum(bulk.kurtosis for bulk in bulks) / len(bulks))[0],
+        "spread": numbers(max(bulk.row_spread for bulk in bulks), max(bulk.column_spread for bulk in bulks)),
+        "kurtosis": number(sum(bulk.kurtosis for bulk in bulks) / len(bulks)),
     }
 
 
@@ -182,8 +184,8 @@ def _law(bulk: NoiseBulk) -> list[Any]:
     x, below = bulk.counts
     low = float(x[np.searchsorted(below, below[0] + 0.02 * (below[-1] - below[0])) - 1])
     steps = np.linspace(sqrt(low), sqrt(bulk.edge), _STEPS + 1)
-    numbers = np.diff(np.interp(steps**2, x, below))
-    return [*significant(np.array([low, bulk.edge, numbers.sum()]), 6), significant(numbers, 3)]
+    counts = np.diff(np.interp(steps**2, x, below))
+    return [*significant(np.array([low, bulk.edge, counts.sum()]), 6), significant(counts, 3)]
 
 
 def _spikes(bulks: Sequence[NoiseBulk], spectrum: Spectrum) -> Vector:
@@ -197,7 +199,7 @@ def _sigma(bulks: Sequence[NoiseBulk]) -> list[Any]:
         return significant(np.quantile([bulk.sigma for bulk in bulks], [0.5, 0, 1]))
     (bulk,) = bulks
     half = 0.98 * bulk.error  # of sigma, whose relative error is half of that of its square
-    return _numbers(bulk.sigma, bulk.sigma * max(0.0, 1 - half), bulk.sigma * (1 + half))
+    return numbers(bulk.sigma, bulk.sigma * max(0.0, 1 - half), bulk.sigma * (1 + half))
 
 
 def _shuffles(shuffles: Shuffles, spectrum: Spectrum) -> dict[str, Any]:
@@ -206,15 +208,15 @@ def _shuffles(shuffles: Shuffles, spectrum: Spectrum) -> dict[str, Any]:
         "count": shuffles.count,
         "range": significant(np.log10(edges[[0, -1]]), 5) if counts.size else [],
         "counts": counts.tolist(),
-        "distance": _numbers(shuffles.distance, shuffles.distance_lo, shuffles.distance_hi, shuffles.distance_null),
-        "p_edge": _numbers(shuffles.p_edge)[0],
-        "p_largest": _numbers(shuffles.p_largest)[0],
+        "distance": numbers(shuffles.distance, shuffles.distance_lo, shuffles.distance_hi, shuffles.distance_null),
+        "p_edge": number(shuffles.p_edge),
+        "p_largest": number(shuffles.p_largest),
         "traps": [_trap(trap) for trap in shuffles.traps[:_TRAPS]],
     }
 
 
 def _trap(trap: Trap) -> list[Any]:
-    return [trap.kind, trap.matrix, trap.row, trap.column, *_numbers(trap.excess)]
+    return [trap.kind, trap.matrix, trap.row, trap.column, *numbers(trap.excess)]
 
 
 def _vectors(found: Iterable[Localisation]) -> dict[str, Any] | None:
@@ -222,20 +224,27 @@ def _vectors(found: Iterable[Localisation]) -> dict[str, Any] | None:
     sides: dict[str, Any] = {}
     for one in found:
         side = sides.setdefault(one.side, {"haar": {}, "parts": {}})
-        side["haar"][one.measure] = _numbers(one.haar)[0]
+        side["haar"][one.measure] = number(one.haar)
         part = side["parts"].setdefault(one.part, {"count": one.count})
-        part[one.measure] = _numbers(one.mean, one.z)
+        part[one.measure] = numbers(one.mean, one.z)
     return sides or None
 
 
-def _numbers(*values: float) -> list[float | int | None]:
+def number(value: float) -> float | int | None:
+    """Give a number to four digits; None where it is missing."""
+    return numbers(value)[0]
+
+
+def numbers(*values: float) -> list[float | int | None]:
+    """Give numbers to four digits, each None where it is missing."""
     return significant(np.array(values, dtype=np.float64))
 
 
-def _by_row(rows: Sequence[Row], findings: Iterable[Finding]) -> dict[int, list[list[str]]]:
+def by_row(names: Sequence[str], findings: Iterable[Finding]) -> dict[int, list[list[str]]]:
+    """Give findings by the first row of their name, each with its severity and its sentence."""
     index: dict[str, int] = {}
-    for position, row in enumerate(rows):
-        index.setdefault(row.name, position)
+    for position, name in enumerate(names):
+        index.setdefault(name, position)
     said: dict[int, list[list[str]]] = {}
     for finding in findings:
         for single in finding.members or (finding,):

@@ -27,7 +27,17 @@ from heavytail.errors import MatrixError
 from heavytail.spectra.entries import Blocks
 from heavytail.spectra.exact import block_rows, unusable
 
-__all__ = ["Jacobi", "Krylov", "Shares", "block_lanczos", "enclose", "jacobi", "jacobi_of_points", "krylov_spaces"]
+__all__ = [
+    "Jacobi",
+    "Krylov",
+    "Shares",
+    "block_lanczos",
+    "enclose",
+    "jacobi",
+    "jacobi_of_points",
+    "krylov_spaces",
+    "relative_rounding",
+]
 
 _UNIT = 2.0**-53
 _LEAST, _MOST = 1e-150, 1e150  # a sum of squares that can be squared once more
@@ -128,7 +138,7 @@ def block_lanczos(
     spaces = krylov_spaces(lambda X: _apply(rows, X), (N, M), starts, passes, without, rounding)
     (krylov,) = deque(spaces, maxlen=1)
     largest = float(np.linalg.eigvalsh(krylov.T)[-1])
-    return replace(krylov, rounding=max(krylov.rounding, _relative_rounding(N, M) * largest))
+    return replace(krylov, rounding=max(krylov.rounding, relative_rounding(N, M) * largest))
 
 
 def krylov_spaces(
@@ -147,7 +157,10 @@ def krylov_spaces(
     Args:
         product: gives W^T W X for an (M, r) X, and the trace of W^T W.
         shape: (N, M).
-        starts, passes, without, rounding: as those of `block_lanczos`.
+        starts: as those of `block_lanczos`, and so are the others.
+        passes: most products.
+        without: directions that are projected out.
+        rounding: what is to be allowed for rounding at least.
     """
     M = shape[1]
     known = np.zeros((M, 0)) if without is None else without
@@ -164,7 +177,7 @@ def krylov_spaces(
         V[:, old:d] = block = np.linalg.qr(block)[0]
         inside[old:d] = block.T @ starts
         Z, norm = product(block)
-        rounding = max(rounding, _relative_rounding(*shape) * float(np.linalg.norm(Z, axis=0).max()))
+        rounding = max(rounding, relative_rounding(*shape) * float(np.linalg.norm(Z, axis=0).max()))
         T[:d, old:d] = np.triu(_orthogonalise(Z, known, V[:, :d]), -old)
         T[old:d, :old] = T[:old, old:d].T
         T[old:d, old:d] += np.triu(T[old:d, old:d], 1).T
@@ -175,7 +188,8 @@ def krylov_spaces(
         block = block[:, : most - d]
 
 
-def _relative_rounding(N: int, M: int) -> float:
+def relative_rounding(N: int, M: int) -> float:
+    """Give `Krylov.rounding` over the largest eigenvalue."""
     return 10 * sqrt(N + M) * _UNIT
 
 
@@ -199,8 +213,8 @@ def jacobi_of_points(points: Matrix, weights: Matrix, steps: int, least: float) 
         least: points that are closer together are one.
 
     Example:
-        >>> jacobi_of_points(np.array([-1.0, 1.0]), np.array([0.5, 0.5]), 1, 1e-15)
-        Jacobi(diagonal=array([0.]), beside=array([], dtype=float64), after=1.0, mass=1.0)
+        >>> jacobi_of_points(np.array([-1.0, 1.0]), np.array([1.0, 1.0]), 2, 1e-15).beside.round(12)
+        array([1.])
     """
     return _lanczos(lambda u: points * u, np.sqrt(weights), steps, least, np.zeros((0, points.size)))
 

@@ -1,12 +1,14 @@
 r"""How the leading singular directions of two matrices lie to each other.
 
-Between the leading subspaces there are principal angles. And each leading vector v of the second matrix may be near one
+Between the leading subspaces there are principal angles. And each leading vector of the second matrix may be near one
 of the first matrix's vectors or far from all of them: then it is an intruder dimension (Shuttleworth et al. 2024).
 
-The largest |<v, v_j>| over all singular vectors v_j of the first matrix needs none of them. The spectral measure of v,
-<v, v_j>^2 at each eigenvalue of W^T W, has moments that Lanczos gives in a few steps, and they bound its largest atom
-from above (`atoms`). From below it is bounded by the vectors that have converged meanwhile. So both matrices are only
-ever multiplied, by blocks of vectors; small ones are decomposed.
+The largest |<v, v_j>| of a right vector v over all right singular vectors v_j of the first matrix W needs none of them.
+The spectral measure of v, <v, v_j>^2 at each eigenvalue s_j^2 of W^T W, has moments that Lanczos gives in a few steps,
+and they bound its largest atom from above (`atoms`). From below it is bounded by the vectors that have converged
+meanwhile. A left vector u is looked at from the right side, too: W^T u has the measure <u, u_j>^2 s_j^2, which tells
+all moments of the measure of u but its mass, and that is 1. What u has outside of the columns of W is an atom at 0,
+and none of its directions. So both matrices are only ever multiplied, by blocks of vectors; small ones are decomposed.
 
 What is computed belongs to matrices W^T W that are changed by 1e-10 of their largest eigenvalue at most, as a rule less
 than what rounding the weights to float32 does. Eigenvalues that lie closer together are one, and the nearest vector is
@@ -17,7 +19,7 @@ W^T W: they count as zero, and their vectors as no directions of the matrix.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, sqrt
 
 import numpy as np
@@ -27,7 +29,7 @@ from heavytail.errors import MatrixError
 from heavytail.spectra.atoms import largest_atom
 from heavytail.spectra.entries import Blocks
 from heavytail.spectra.exact import block_rows, unusable
-from heavytail.spectra.lanczos import Krylov, jacobi
+from heavytail.spectra.lanczos import Krylov, jacobi, jacobi_of_points, krylov_spaces, relative_rounding
 from heavytail.spectra.lapack import add_gram
 from heavytail.weights.tensor import Array
 
@@ -53,10 +55,11 @@ class Subspaces:
         cosines_narrow: (k,) cosines of the principal angles between the leading subspaces on the side of length M,
             descending. Where singular values k and k + 1 are equal, a subspace is one of many.
         cosines_wide: (k,) the same on the side of length N.
-        nearest_lo: (k,), or more where only the base's rank limits k: for each of the tuned matrix's leading singular
-            vectors on the side of length M, a lower bound of the largest |cosine| with any singular vector of the base.
+        nearest_lo: (2, k), or more columns where only the base's rank limits k: for each of the tuned matrix's leading
+            singular vectors, on the side of length M in the first row and of length N in the second, a lower bound of
+            the largest |cosine| with any singular vector of the base on that side.
         nearest_hi: as many upper bounds.
-        cutoff: the cosine below which a vector is an intruder.
+        cutoff: the cosine below which a direction is an intruder.
     """
 
     k: int
@@ -68,13 +71,13 @@ class Subspaces:
 
     @property
     def intruders(self) -> int:
-        """Vectors that are certainly far from all of the base's."""
-        return int((self.nearest_hi < self.cutoff).sum())
+        """Directions whose vector on one side, or on both, is certainly far from all of the base's."""
+        return int((self.nearest_hi < self.cutoff).any(axis=0).sum())
 
     @property
     def undecided(self) -> int:
-        """Vectors of which the bounds do not tell whether they are."""
-        return int(((self.nearest_lo < self.cutoff) & (self.nearest_hi >= self.cutoff)).sum())
+        """Directions of which the bounds do not tell whether they are."""
+        return int(_open(self.nearest_lo, self.nearest_hi, self.cutoff).sum())
 
 
 def compare_subspaces(base: Blocks, tuned: Blocks, N: int, M: int, k: int = 10, cutoff: float = 0.5) -> Subspaces:
@@ -89,9 +92,9 @@ def compare_subspaces(base: Blocks, tuned: Blocks, N: int, M: int, k: int = 10, 
         N: number of rows, at least M.
         M: number of columns.
         k: number of leading directions, at least 1. The paper's own code has the same default and leaves the cutoff
-            open; that is the PEFT library's. Both take the vectors of the output side. Here they are of the shorter
-            side, on which the singular vectors of a base of full rank are a basis.
-        cutoff: the cosine below which a vector is an intruder.
+            open; that is the PEFT library's. Both take the vectors of the output side alone; here a new vector on
+            either side is enough.
+        cutoff: the cosine below which a direction is an intruder.
 
     Raises:
         MatrixError: if an entry is not finite, or its square overflows or vanishes.
@@ -101,25 +104,30 @@ def compare_subspaces(base: Blocks, tuned: Blocks, N: int, M: int, k: int = 10, 
         >>> turned = W[:, [1, 0, 2, 3]] + np.diag([0.0, 0.0, 9.0, 9.0])
         >>> both = compare_subspaces(lambda r: [W], lambda r: [turned], 4, 4, k=2)
         >>> both.cosines_narrow, both.nearest_hi, both.intruders
-        (array([0., 0.]), array([1., 1.]), 0)
+        (array([0., 0.]), array([[1., 1.],
+               [1., 1.]]), 0)
     """
-    whole = M <= _SMALL or 4 * (k + _SPARE) > M
-    ours = _read(tuned, N, M, whole)
+    whole = M <= _SMALL or 4 * (2 * k + _SPARE) > M
     V = np.zeros((M, 0))
+    ours = _read(tuned, np.zeros((N, 0)), M, whole)
     for krylov in _spaces(ours, whole, _random(M, k + _SPARE)):
         converged, V = _leading(krylov, k)
         if converged:
             break
     U = ours.image(V)
     del ours
-    theirs = _read(base, N, M, whole)
-    V0, lo, hi = np.zeros((M, 0)), np.zeros(V.shape[1]), np.zeros(V.shape[1])
-    for krylov in _spaces(theirs, whole, np.append(V, _random(M, k + _SPARE - V.shape[1]), axis=1)):
+    V0, lengths = np.zeros((M, 0)), None
+    lo = hi = np.zeros((2, V.shape[1]))
+    theirs = _read(base, U, M, whole)
+    starts = [V, theirs.pulled, _random(M, k + _SPARE - V.shape[1])]
+    for krylov in _spaces(theirs, whole, np.concatenate(starts, axis=1)):
         converged, V0 = _leading(krylov, k)
         if converged:
-            lo, hi = _nearest(krylov, V.shape[1])
-            if krylov.passes >= _PASSES or bool(((lo >= cutoff) | (hi < cutoff)).all()):
+            lo, hi = _nearest(krylov, np.ones(V.shape[1]) if lengths is None else lengths)
+            if krylov.passes >= _PASSES or not _open(lo, hi, cutoff).any():
                 break
+            if lengths is None:  # moments hardly tell what is at 0, outside of the columns, from what is near it
+                lengths = theirs.lengths(krylov.rounding)
     return Subspaces(
         k=min(V.shape[1], V0.shape[1]),
         cosines_narrow=_cosines(V0, V),
@@ -130,63 +138,92 @@ def compare_subspaces(base: Blocks, tuned: Blocks, N: int, M: int, k: int = 10, 
     )
 
 
+def _open(lo: Matrix, hi: Matrix, cutoff: float) -> NDArray[np.bool_]:
+    """Tell which directions are neither certainly intruders nor certainly none."""
+    return np.asarray((hi >= cutoff).all(axis=0) & (lo < cutoff).any(axis=0))
+
+
 @dataclass(frozen=True, slots=True)
 class _Matrix:
     """An N x M matrix W that can be multiplied: its rows, or W^T W where they would take more memory.
+
+    It is multiplied as if it were divided by its Frobenius norm.
 
     Attributes:
         shape: (N, M).
         rows: reads it, from memory where it is kept.
         gram: (M, M) W^T W, in a matrix that is small or tall.
         trace: of W^T W.
+        pulled: (M, r) W^T U for some orthonormal vectors U.
     """
 
     shape: tuple[int, int]
     rows: Blocks
     gram: Matrix | None
     trace: float
+    pulled: Matrix
 
-    @property
-    def rounding(self) -> float:
-        """Allowance for the rounding of products with W^T W, relative to its norm; that of `lanczos.Krylov`."""
-        return 10 * sqrt(sum(self.shape)) * 2.0**-53
-
-    def squared(self, X: Matrix) -> Matrix:
-        """Give W^T W X over the trace."""
+    def squared(self, X: Matrix) -> tuple[Matrix, float]:
+        """Give W^T W X, and the trace of W^T W."""
         if self.gram is not None:
-            return self.gram @ X / self.trace
+            return self.gram @ X / self.trace, 1.0
         product = np.zeros(X.shape)
         for block in self.rows(block_rows(len(X))):
             W = block.astype(np.float64)
             product += W.T @ (W @ X)
-        return product / self.trace
+        return product / self.trace, 1.0
 
     def image(self, V: Matrix) -> Matrix:
         """Give an orthonormal basis of W V, each column of which adds one to the span of those before it."""
         step = block_rows(len(V))
         return np.linalg.qr(np.concatenate([block.astype(np.float64) @ V for block in self.rows(step)]))[0]
 
+    def lengths(self, rounding: float) -> Matrix:
+        """Give the squared lengths of the projections of the vectors U on the columns of W; those of a square span all.
+
+        They are the squares of U^T W (W^T W)^-1 W^T U, where eigenvalues are taken for larger by what rounding may be.
+        """
+        from scipy.linalg import cho_factor, cho_solve
+
+        N, M = self.shape
+        if N == M:
+            return np.ones(self.pulled.shape[1])
+        A = (_gram(self.rows, M) if self.gram is None else self.gram) / self.trace
+        A.flat[:: M + 1] += rounding
+        factor = cho_factor(A, lower=True, overwrite_a=True)
+        return np.asarray(np.einsum("ij,ij->j", self.pulled, cho_solve(factor, self.pulled)))
+
 
 @np.errstate(over="ignore", invalid="ignore")
-def _read(rows: Blocks, N: int, M: int, whole: bool) -> _Matrix:
+def _read(rows: Blocks, U: Matrix, M: int, whole: bool) -> _Matrix:
     """Read a matrix so that it can be multiplied; as a whole, so that it can be decomposed."""
-    step = block_rows(M)
+    N, step = len(U), block_rows(M)
     kept = rows
     if N <= _MATRICES * M:
         blocks = [_narrowed(block) for block in rows(step)]
         kept = lambda _: blocks  # noqa: E731
-    gram = None
-    if whole or kept is rows:
-        gram = np.zeros((M, M), order="F")
-        for block in kept(step):
-            add_gram(np.ascontiguousarray(block, dtype=np.float64), gram)
-        gram += np.tril(gram, -1).T
-        trace = float(gram.trace())
-    else:
-        trace = sum(float(np.square(block.astype(np.float64)).sum()) for block in kept(step))
+    gram = np.zeros((M, M), order="F") if whole or kept is rows else None
+    pulled, trace, read = np.zeros((M, U.shape[1])), 0.0, 0
+    for block in kept(step):
+        W = np.ascontiguousarray(block, dtype=np.float64)
+        trace += float(np.vdot(W, W))
+        pulled += W.T @ U[read : read + len(W)]
+        read += len(W)
+        if gram is not None:
+            add_gram(W, gram)
     if not _LEAST < trace < inf and (problem := unusable(kept(step))):
         raise MatrixError(problem)
-    return _Matrix((N, M), kept, gram, trace)
+    if gram is not None:
+        gram += np.tril(gram, -1).T
+    return _Matrix((N, M), kept, gram, trace, pulled / sqrt(trace or 1.0))
+
+
+def _gram(rows: Blocks, M: int) -> Matrix:
+    """Give the lower triangle of W^T W."""
+    gram = np.zeros((M, M), order="F")
+    for block in rows(block_rows(M)):
+        add_gram(np.ascontiguousarray(block, dtype=np.float64), gram)
+    return gram
 
 
 def _narrowed(block: Array) -> Array:
@@ -204,43 +241,15 @@ def _spaces(matrix: _Matrix, whole: bool, starts: Matrix) -> Iterator[Krylov]:
         return
     if whole and matrix.gram is not None:
         M, A = len(starts), matrix.gram / matrix.trace
-        rounding = matrix.rounding * float(np.linalg.norm(A, axis=0).max())
+        rounding = relative_rounding(*matrix.shape) * float(np.linalg.norm(A, axis=0).max())
         yield Krylov(np.eye(M), A, np.zeros((0, M)), starts, 1.0, 1, rounding)
         return
+    Q, R = np.linalg.qr(starts)  # vectors that are nearly the same keep their difference
     look = _FIRST_LOOK
-    for krylov in _grow(matrix, starts):
+    for krylov in krylov_spaces(matrix.squared, matrix.shape, Q, len(starts)):
         if krylov.passes >= look or len(krylov.E) == 0:
-            yield krylov
+            yield replace(krylov, starts=krylov.starts @ R)
             look += max(3, look // 8)
-
-
-def _grow(matrix: _Matrix, starts: Matrix) -> Iterator[Krylov]:
-    """Add a block to a Krylov space, and another, until it is invariant; the last one has no rows of E."""
-    M = len(starts)
-    V, T = np.empty((M, M), order="F"), np.zeros((M, M))  # pages that are not touched take no memory
-    block, coefficients = np.linalg.qr(starts)
-    d = passes = 0
-    rounding = 0.0
-    while block.shape[1]:
-        old, d, passes = d, d + block.shape[1], passes + 1
-        V[:, old:d] = block
-        space = V[:, :d]
-        Z = matrix.squared(block)
-        rounding = max(rounding, matrix.rounding * float(np.linalg.norm(Z, axis=0).max()))
-        T[:d, old:d] = space.T @ Z
-        T[old:d, :old] = T[:old, old:d].T
-        Z -= space @ T[:d, old:d]
-        Q, R = np.linalg.qr(Z)
-        left, sizes, right = np.linalg.svd(R, full_matrices=False)
-        out = sizes[: M - d] > rounding
-        E = np.zeros((int(out.sum()), d))
-        E[:, old:] = (sizes[:, None] * right)[: len(E)]
-        inside = np.zeros((d, starts.shape[1]))
-        inside[: len(coefficients)] = coefficients
-        yield Krylov(space, T[:d, :d], E, inside, 1.0, passes, rounding)
-        block = Q @ left[:, : len(E)]
-        block -= space @ (space.T @ block)
-        block = np.linalg.qr(block)[0]
 
 
 def _leading(krylov: Krylov, k: int) -> tuple[bool, Matrix]:
@@ -256,24 +265,43 @@ def _leading(krylov: Krylov, k: int) -> tuple[bool, Matrix]:
     return converged, (krylov.V @ Y)[:, ::-1]
 
 
-def _nearest(krylov: Krylov, k: int) -> tuple[Matrix, Matrix]:
-    """Bound the largest |cosine| of each of the first k start vectors with any eigenvector, from both sides.
+def _nearest(krylov: Krylov, lengths: Matrix) -> tuple[Matrix, Matrix]:
+    """Bound the largest |cosine| of each of k vectors v, and of each of k vectors u, with any singular vector.
 
-    From below by the Ritz vectors. One with the residual r is within the angle r / gap of an eigenvector (Davis and
-    Kahan 1970), if the gap is that to all other eigenvalues, for which the other Ritz values are taken.
+    The first start vectors are the v, and the next are the W^T u. The measure of u has <W^T u, y>^2 / x at each Ritz
+    value x with the vector y, and at 0 what is left of the squared length of its projection on the columns of W: all
+    moments up to twice the number of passes are those of u.
+
+    The bounds from below are the cosines of the Ritz vectors. One with the residual r is within the angle r / gap of an
+    eigenvector (Davis and Kahan 1970), if the gap is that to all other eigenvalues, for which the other Ritz values are
+    taken; and W makes that larger by its norm over the singular value, at most.
+
+    Args:
+        krylov: of W.
+        lengths: (k,) the squared lengths of the projections of the u.
     """
+    k, least = len(lengths), krylov.rounding
     values, Y = np.linalg.eigh(krylov.T)
-    first = np.flatnonzero(np.diff(values, prepend=-inf) > krylov.rounding)  # of those that are equal
+    points = np.where(values > least, values, 0.0)
+    shares = np.square(krylov.starts[:, : 2 * k].T @ Y)
+    shares[k:] *= np.divide(1.0, points, where=points > 0, out=np.zeros(len(points)))
+    first = np.flatnonzero(np.diff(values, prepend=-inf) > least)  # of those that are equal
     last = np.append(first[1:], len(values)) - 1
     apart = np.concatenate([[inf], values[first[1:]] - values[last[:-1]], [inf]])
-    residuals = np.sqrt(np.add.reduceat(np.square(krylov.E @ Y).sum(axis=0), first))
-    cosines = np.sqrt(np.add.reduceat(np.square(krylov.starts[:, :k].T @ Y), first, axis=1))
-    cosines -= np.minimum(residuals / np.minimum(apart[:-1], apart[1:]), 1.0)
-    lo = cosines[:, values[first] > krylov.rounding].max(axis=1, initial=0.0).clip(max=1.0)
+    angles = np.sqrt(np.add.reduceat(np.square(krylov.E @ Y).sum(axis=0), first)) / np.minimum(apart[:-1], apart[1:])
+    beyond = points[first] > 0
+    stretched = angles[beyond] * np.sqrt(values[-1] / points[first][beyond])
+    cosines = np.sqrt(np.add.reduceat(shares, first, axis=1)[:, beyond])
+    cosines -= np.repeat([angles[beyond], stretched], k, axis=0)
+    lo = cosines.max(axis=1, initial=0.0).clip(max=1.0).reshape(2, k)
     if len(krylov.E) == 0:
         return lo, lo
-    hi = [sqrt(largest_atom(jacobi(krylov, j), krylov.rounding)) for j in range(k)]
-    return lo, np.clip(hi, lo, 1.0)
+    measures = [jacobi(krylov, j) for j in range(k)]
+    for weights, length in zip(shares[k:], lengths, strict=True):
+        rest = max(length - float(weights.sum()), least)  # some, so that there is a measure
+        measures.append(jacobi_of_points(np.append(points, 0.0), np.append(weights, rest), krylov.passes, least))
+    hi = np.sqrt([largest_atom(measure, least) for measure in measures]).reshape(2, k)
+    return lo, hi.clip(lo, 1.0)
 
 
 def _cosines(Q0: Matrix, Q1: Matrix) -> Matrix:

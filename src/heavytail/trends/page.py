@@ -8,13 +8,12 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from heavytail.report.curves import significant
-from heavytail.report.html import asset, embedded, environment, plain_items, plural, policy
-from heavytail.report.payload import printable
+from heavytail.report.html import page, plain_items, plural
+from heavytail.report.payload import number, numbers, printable
 from heavytail.trends.metrics import metric_named
 from heavytail.trends.verdict import LEVEL, OPEN, REVERSED, SUPPORTED, TOO_FEW
 
@@ -27,7 +26,6 @@ __all__ = ["band", "payload", "render"]
 
 Vector = NDArray[np.float64]
 
-_STYLES, _SCRIPTS = ("page.css", "trends.css"), ("draw.js", "scatter.js", "trends.js")
 _STEPS = 16  # of the band, which is drawn as straight pieces
 _FEW = 6  # with no more series than these, two models have a panel too
 
@@ -80,10 +78,7 @@ _SERIES: Mapping[str, tuple[str, str, str]] = {
 
 
 def render(report: TrendsReport) -> str:
-    """Write trends as one self-contained HTML page.
-
-    The page opens from a file without a network: style, script and data are inside, and its content security policy
-    admits only the style and the script that belong to it. The same report gives the same page.
+    """Write trends as one self-contained HTML page (see `heavytail.report.html.page`).
 
     Args:
         report: metrics against quality, by series.
@@ -91,32 +86,27 @@ def render(report: TrendsReport) -> str:
     Returns:
         The page, to be encoded as UTF-8.
     """
-    style, script = ("\n".join(map(asset, names)) for names in (_STYLES, _SCRIPTS))
     table, trends = report.table, _ranked(report.trends)
-    page = (
-        environment()
-        .get_template("trends.html.j2")
-        .render(
-            policy=policy(style, script),
-            style=Markup(style),
-            script=Markup(script),
-            data=embedded(payload(report)),
-            quality=printable(table.quality_name),
-            facts=_facts(report),
-            warnings=[printable(warning) for warning in report.warnings],
-            verdicts=[(verdict, [printable(trend.metric) for trend in trends if trend.verdict == verdict])
-                      for verdict in VERDICTS],
-            opposed=[printable(trend.metric) for trend in trends if trend.opposed],
-            several=len(set(table.groups)) > 1,
-            meanings=VERDICTS,
-            notes=[printable(note) for note in table.notes],
-            settings=plain_items(report.settings),
-            overview=_OVERVIEW.values(),
-            columns=_SERIES.values(),
-            version=report.version,
-        )
-    )  # fmt: skip
-    return printable(page)
+    return page(
+        "trends.html.j2",
+        payload(report),
+        styles=("trends.css",),
+        scripts=("scatter.js", "trends.js"),
+        quality=printable(table.quality_name),
+        facts=_facts(report),
+        warnings=[printable(warning) for warning in report.warnings],
+        verdicts=[
+            (verdict, [printable(trend.metric) for trend in trends if trend.verdict == verdict]) for verdict in VERDICTS
+        ],
+        opposed=[printable(trend.metric) for trend in trends if trend.opposed],
+        several=len(set(table.groups)) > 1,
+        meanings=VERDICTS,
+        notes=[printable(note) for note in table.notes],
+        settings=plain_items(report.settings),
+        overview=_OVERVIEW.values(),
+        columns=_SERIES.values(),
+        version=report.version,
+    )
 
 
 def payload(report: TrendsReport) -> dict[str, Any]:
@@ -209,13 +199,13 @@ def _metric(trend: Trend, table: ModelTable, series: Sequence[str]) -> dict[str,
         "x": significant(np.where(whole, x, nan), 6),
         "verdict": trend.verdict,
         "opposed": trend.opposed,
-        "sign_error": _number(trend.sign_error),
-        "robust": _number(trend.robust_sign_error),
+        "sign_error": number(trend.sign_error),
+        "robust": number(trend.robust_sign_error),
         "within": _within(trend),
         "pooled": _association(trend.pooled, x[whole]),
         "panels": [
             _association(trend.groups[name], x[members[place]])
-            | {"series": place, "verdict": trend.verdicts[name], "adjusted": _number(trend.adjusted[name])}
+            | {"series": place, "verdict": trend.verdicts[name], "adjusted": number(trend.adjusted[name])}
             for place, name in enumerate(series)
             if counts[place] >= least
         ],
@@ -226,11 +216,11 @@ def _metric(trend: Trend, table: ModelTable, series: Sequence[str]) -> dict[str,
 def _within(trend: Trend) -> dict[str, Any]:
     within = trend.within
     return {
-        "slope": significant(np.array([within.slope, within.slope_lo, within.slope_hi])),
-        "r2": _number(within.r2),
-        "tau": _number(within.kendall_tau),
-        "p": _number(within.p_value),
-        "adjusted": _number(within.adjusted),
+        "slope": numbers(within.slope, within.slope_lo, within.slope_hi),
+        "r2": number(within.r2),
+        "tau": number(within.kendall_tau),
+        "p": number(within.p_value),
+        "adjusted": number(within.adjusted),
         "groups": within.groups,
         "models": within.models,
         "negative": within.negative,
@@ -242,15 +232,15 @@ def _association(found: Association, x: Vector) -> dict[str, Any]:
     """Give the numbers of a panel; whether its line is `firm`, or of too few models to be evidence."""
     return {
         "n": found.n,
-        "slope": significant(np.array([found.slope, found.slope_lo, found.slope_hi])),
-        "r2": significant(np.array([found.r2, found.r2_lo, found.r2_hi])),
-        "tau": significant(np.array([found.kendall_tau, found.kendall_lo, found.kendall_hi])),
-        "rho": significant(np.array([found.spearman_rho, found.spearman_lo, found.spearman_hi])),
-        "rmse": _number(found.rmse),
-        "loo_rmse": _number(found.loo_rmse),
-        "loo_r2": _number(found.loo_r2),
-        "p": _number(found.p_kendall),
-        "sign_error": _number(found.sign_error),
+        "slope": numbers(found.slope, found.slope_lo, found.slope_hi),
+        "r2": numbers(found.r2, found.r2_lo, found.r2_hi),
+        "tau": numbers(found.kendall_tau, found.kendall_lo, found.kendall_hi),
+        "rho": numbers(found.spearman_rho, found.spearman_lo, found.spearman_hi),
+        "rmse": number(found.rmse),
+        "loo_rmse": number(found.loo_rmse),
+        "loo_r2": number(found.loo_r2),
+        "p": number(found.p_kendall),
+        "sign_error": number(found.sign_error),
         "firm": bool(found.p_least <= LEVEL),
         "line": _line(found, x),
     }
@@ -269,7 +259,3 @@ def _line(found: Association, x: Vector) -> dict[str, Any] | None:
         "low": significant(low, 5),
         "high": significant(high, 5),
     }
-
-
-def _number(value: float) -> float | int | None:
-    return significant(np.array([value], dtype=np.float64))[0]

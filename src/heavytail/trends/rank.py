@@ -86,6 +86,8 @@ class Ranking:
             f"By {title}, {self.models[0].model} is the best of {len(self.models)} with a probability of about "
             f"{self.first:.0%}: among {evidence.source} {title} ordered {evidence.right:.0%} of pairs rightly{worst}."
         )
+        if evidence is PUBLISHED.get(self.metric):
+            said += " How far that carries to other tasks is not known."
         if not self.one_family:
             said += " These models are not of one family, and across families the metrics tell next to nothing."
         return said + (" Two models show no trend: take it as a hint." if len(self.models) == 2 else "")

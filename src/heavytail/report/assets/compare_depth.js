@@ -10,8 +10,7 @@ const changeMark = (kind, r, attributes = {}) => (kind === "none"
 
 const hueOfChange = (kind) => `hue${FORM_OF_CHANGE[kind] ?? TOO_SMALL}`;
 
-const changeIcon = (kind) =>
-  shape("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" }, changeMark(kind, 4));
+const changeIcon = (kind) => icon(changeMark(kind, 4));
 
 const markSize = (rows) => (rows.length > 250 ? 2.6 : rows.length > 90 ? 3.2 : 4);
 

@@ -84,31 +84,35 @@ const directionFrame = (host, k, yLabel, title) => frame(host, {
   y: { scale: linearScale, domain: [0, 1.04] }, margin: { top: 26, right: 8, bottom: 34, left: 34 },
 });
 
+const SIDES = ["narrow side (M)", "wide side (N)"];
+
+const beside = (i, side) => i + 1 + (side ? 0.14 : -0.14);
+
 function drawCosines(host, { k, narrow, wide }) {
   const chart = directionFrame(host, k, "cosine", "Cosines of the principal angles");
-  const sides = [[narrow, 0, "narrow side (M)"], [wide, 1, "wide side (N)"]];
-  sides.forEach(([cosines, form, side]) => cosines.forEach((cosine, i) => {
+  [narrow, wide].forEach((cosines, side) => cosines.forEach((cosine, i) => {
     const degrees = (Math.acos(Math.min(1, cosine)) * 180) / Math.PI;
-    chart.svg.append(mark(form, 3.4, { ...at({ x: chart.x(i + 1 + (form ? 0.14 : -0.14)), y: chart.y(cosine) }),
-      "data-tip": `principal angle ${i + 1}, ${side}\ncosine ${significant(cosine, 4)}, ${significant(degrees, 2)}°` }));
+    chart.svg.append(mark(side, 3.4, { ...at({ x: chart.x(beside(i, side)), y: chart.y(cosine) }),
+      "data-tip": `principal angle ${i + 1}, ${SIDES[side]}\ncosine ${significant(cosine, 4)}, ${significant(degrees, 2)}°` }));
   }));
 }
 
-function drawNearest(host, { k, lo, hi, cutoff }) {
-  const chart = directionFrame(host, k, "largest |cosine|", "Nearest direction of the base to each of the tuned matrix");
+function drawNearest(host, { lo, hi, cutoff }) {
+  const chart = directionFrame(host, lo[0].length, "largest |cosine|", "Nearest direction of the base to each of the tuned matrix");
   chart.plot.append(shape("line", { x1: chart.left, x2: chart.right, y1: chart.y(cutoff), y2: chart.y(cutoff), class: "cutoff" }));
-  lo.forEach((low, i) => {
-    const intruder = hi[i] < cutoff;
-    const place = chart.x(i + 1);
-    const found = low === hi[i] ? significant(low) : `${significant(low)} to ${significant(hi[i])}`;
+  lo.forEach((lows, side) => lows.forEach((low, i) => {
+    const high = hi[side][i];
+    const intruder = high < cutoff;
+    const place = chart.x(beside(i, side));
+    const found = low === high ? significant(low) : `${significant(low)} to ${significant(high)}`;
     const verdict = intruder ? "an intruder" : low < cutoff ? "undecided" : "known to the base";
-    const tip = { "data-tip": `direction ${i + 1}, ${verdict}\nlargest |cosine| with a direction of the base: ${found}` };
+    const tip = { "data-tip": `direction ${i + 1}, ${SIDES[side]}, ${verdict}\nlargest |cosine| with a direction of the base: ${found}` };
     const hue = intruder ? "intruder" : "hue0";
-    if (hi[i] - low > 0.002) {
-      chart.svg.append(shape("line", { x1: place, x2: place, y1: chart.y(low), y2: chart.y(hi[i]), class: `enclosure ${hue}`, ...tip }));
+    if (high - low > 0.002) {
+      chart.svg.append(shape("line", { x1: place, x2: place, y1: chart.y(low), y2: chart.y(high), class: `enclosure ${hue}`, ...tip }));
     }
-    chart.svg.append(mark(intruder ? 3 : 0, intruder ? 4.2 : 3.4, { ...at({ x: place, y: chart.y((low + hi[i]) / 2) }), class: hue, ...tip }));
-  });
+    chart.svg.append(mark(intruder ? 3 : side, intruder ? 4.2 : 3.4, { ...at({ x: place, y: chart.y((low + high) / 2) }), class: hue, ...tip }));
+  }));
 }
 
 const markKey = (form, text, hue = "") => make("span", {},
@@ -121,42 +125,23 @@ function directionFigures(found) {
       () => draw(host, found)];
   };
   const intruders = found.intruders ? [markKey(3, "intruder", "intruder")] : [];
-  const [cosines, drawFirst] = small("Principal angles", drawCosines, markKey(0, "narrow side"), markKey(1, "wide side"));
-  const [nearest, drawSecond] = small("Nearest in the base", drawNearest, ...intruders,
+  const sides = () => [markKey(0, "narrow side"), markKey(1, "wide side")];
+  const [cosines, drawFirst] = small("Principal angles", drawCosines, ...sides());
+  const [nearest, drawSecond] = small("Nearest in the base", drawNearest, ...sides(), ...intruders,
     make("span", {}, make("i", { class: "key cut" }), "cutoff"));
   const of = found.matrices > 1 ? `Of ${grouped(found.matrices)} matrices, this is number ${found.matrix}, counted from 0: ` +
     "the one whose directions turned most. " : "";
   const text = `${of}Principal angles are those between the leading ${found.k} directions of both models; their cosines ` +
     "are 1 where these agree. Nearest is, for each leading direction of the tuned matrix, the largest cosine with any " +
-    `direction of the base: below ${significant(found.cutoff)} it is an intruder.`;
+    `direction of the base; where it is below ${significant(found.cutoff)} on either side, the direction is an intruder.`;
   return { nodes: [make("div", { class: "pair" }, cosines, nearest), make("p", { class: "caption" }, text)],
     draw: () => { drawFirst(); drawSecond(); } };
 }
 
 const FEW = 24;
 
-function createComparePanel(host, { data, value, neighbours, link, onClose }) {
-  const { definitions, findings, groups } = data;
-  let drawings = [];
-  const draw = () => drawings.forEach((drawing) => drawing());
-
-  const step = (text, row, label) => {
-    if (row === undefined) return make("span", { class: "step off", "aria-hidden": "true" }, text);
-    const node = make("a", { class: "step", href: link(row), "aria-label": `${label} layer` }, text);
-    node.addEventListener("click", (event) => {
-      event.preventDefault();
-      location.replace(link(row));
-    });
-    return node;
-  };
-
-  function bar(row) {
-    const { previous, next, position, total } = neighbours(row);
-    const close = make("button", { type: "button", class: "close", "aria-label": "Close" }, "×");
-    close.addEventListener("click", onClose);
-    return make("div", { class: "bar" }, step("‹", previous, "Previous"), step("›", next, "Next"),
-      make("span", { class: "place" }, position ? `${position} of ${total}` : "not in the filtered table"), close);
-  }
+function compareSections() {
+  const { groups } = data;
 
   const isExact = (metric, changed) => data.computed.includes(metric) || changed === 0;
 
@@ -164,13 +149,9 @@ function createComparePanel(host, { data, value, neighbours, link, onClose }) {
 
   function headline(row) {
     const get = (column) => value(column, row);
-    const pooled = get("num_matrices") > 1 ? ` × ${show("num_matrices", get("num_matrices"))}` : "";
-    const size = get("N") === null ? null : `${show("N", get("N"))} × ${show("M", get("M"))}${pooled}`;
-    const facts = [get("kind"), size, arrow(get("base_dtype"), get("tuned_dtype")), arrow(get("base_phase"), get("tuned_phase"))];
+    const [dtypes, phases] = ["dtype", "phase"].map((what) => arrow(get(`base_${what}`), get(`tuned_${what}`)));
     const other = get("tuned_name") ? [make("p", { class: "facts" }, "in the tuned model ", make("bdi", {}, get("tuned_name")))] : [];
-    return [make("h2", {}, make("bdi", { dir: "ltr" }, get("name"))), ...other,
-      make("p", { class: "facts" }, make("span", { class: `pill status ${get("status")}` }, get("status")),
-        ...facts.filter(Boolean).map((fact) => make("span", {}, fact))), ...moved(row)];
+    return [layerTitle(get), ...other, layerFacts(get, get("kind"), sizeOf(get), dtypes, phases), ...moved(row)];
   }
 
   function moved(row) {
@@ -180,22 +161,7 @@ function createComparePanel(host, { data, value, neighbours, link, onClose }) {
     return [make("p", { class: "moved" }, "‖Δ‖ / ‖W‖ = ", show("relative_change", size), said)];
   }
 
-  function remarks(row) {
-    const said = findings[row] || [];
-    const reason = value("reason", row);
-    const notes = said.map(([severity, sentence]) =>
-      make("li", { class: severity }, make("span", { class: "severity" }, severity), make("p", {}, sentence)));
-    if (reason && !said.some(([, sentence]) => sentence.includes(reason))) notes.push(make("li", {}, make("p", {}, reason)));
-    return notes.length ? [make("ul", { class: "remarks" }, ...notes)] : [];
-  }
-
-  const entries = (columns, row) => {
-    const known = columns.filter((column) => ![null, ""].includes(value(column, row)));
-    return known.length ? [make("dl", {}, ...known.map((column) => make("div", {}, make("dt", {}, column), make("dd", {},
-      make("b", {}, show(column, value(column, row))), make("small", {}, definitions[column])))))] : [];
-  };
-
-  function change(row) {
+  function change(row, onDraw) {
     if (value("status", row) !== "ok") return [];
     const found = data.curves[row];
     const numbers = entries([...groups.change.slice(1), ...groups["spectrum of the change"]], row);
@@ -204,29 +170,29 @@ function createComparePanel(host, { data, value, neighbours, link, onClose }) {
       "are no more than the rounding of the numbers makes, and are left out.")] : [];
     if (found.count - found.below <= FEW) {
       const [node, chart] = figure("Singular values", null);
-      drawings.push(() => drawSingular(chart, found));
+      onDraw(() => drawSingular(chart, found));
       return [make("h3", {}, "the change Δ"), node, ...below, ...numbers];
     }
     const fit = data.fits[row];
-    const { nodes, draw: drawing } = spectrumFigures(found, data.noise[row], null, (column) => fit?.[column] ?? null);
-    drawings.push(drawing);
+    const { nodes, draw } = spectrumFigures(found, data.noise[row], null, (column) => fit?.[column] ?? null);
+    onDraw(draw);
     const misfit = data.noise[row]?.laws ? verdict(data.noise[row], 1).slice(1) : [];
     return [make("h3", {}, "the change Δ"), ...misfit.map((text) => make("p", {}, text)), nodes[0], nodes[2], nodes[1],
       ...below, ...numbers];
   }
 
-  function both(row) {
+  function both(row, onDraw) {
     if (!data.spectra[row]?.some((one) => one?.x.length > 2)) return [];
-    const { nodes, draw: drawing } = bothFigures(data.spectra[row]);
-    drawings.push(drawing);
+    const { nodes, draw } = bothFigures(data.spectra[row]);
+    onDraw(draw);
     return [make("h3", {}, "both models"), ...nodes];
   }
 
-  function directions(row) {
+  function directions(row, onDraw) {
     const found = data.directions[row];
     if (!found) return [];
-    const { nodes, draw: drawing } = directionFigures(found);
-    drawings.push(drawing);
+    const { nodes, draw } = directionFigures(found);
+    onDraw(draw);
     return [make("h3", {}, "leading directions"), ...nodes, ...entries(groups.directions, row)];
   }
 
@@ -250,29 +216,5 @@ function createComparePanel(host, { data, value, neighbours, link, onClose }) {
       make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines)))];
   }
 
-  let seen = 0;
-  new ResizeObserver(() => {
-    if (host.hidden || host.clientWidth === seen) return;
-    seen = host.clientWidth;
-    draw();
-  }).observe(host);
-
-  return {
-    open(row) {
-      drawings = [];
-      const fresh = host.hidden;
-      host.hidden = false;
-      document.body.classList.add("open");
-      host.replaceChildren(bar(row), ...[headline, remarks, change, both, directions, metrics].flatMap((part) => part(row)));
-      host.setAttribute("aria-label", `Layer ${value("name", row)}`);
-      host.scrollTop = 0;
-      seen = host.clientWidth;
-      draw();
-      if (fresh) host.focus({ preventScroll: true });
-    },
-    close() {
-      host.hidden = true;
-      document.body.classList.remove("open");
-    },
-  };
+  return [headline, (row) => remarks(row, value("reason", row)), change, both, directions, metrics];
 }

@@ -158,6 +158,9 @@ function petal(r, turn) {
 const mark = (kind, r, { class: extra = "", ...attributes } = {}) =>
   shape("path", { ...attributes, d: MARKS[kind % MARKS.length](r), class: `mark hue${kind % 7} ${extra}` });
 
+/* A mark among words. */
+const icon = (drawn) => shape("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" }, drawn);
+
 /* The one tooltip: for anything with data-tip, on hover and on focus. */
 
 const tip = document.getElementById("tip");

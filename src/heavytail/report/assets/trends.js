@@ -1,7 +1,5 @@
 /* Metrics against quality: a scatter a series, all series pooled, and two tables. */
 
-const data = JSON.parse(document.getElementById("data").textContent);
-const byId = (id) => document.getElementById(id);
 const models = range(0, data.models.length - 1);
 const seriesName = (series) => data.series[series] || (data.series.length > 1 ? "no series" : "all models");
 const quality = `${shortened(data.quality, 26)}, ${data.better} is better`;
@@ -51,11 +49,8 @@ function panel(title, verdict, found, ...more) {
   return { host, card: make("article", { class: "panel" }, make("header", {}, title, verdict), stats, ...more, host) };
 }
 
-const icon = (kind) =>
-  shape("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" }, mark(kind, 4.2));
-
 function seriesPanel(metric, found) {
-  const title = make("h3", {}, icon(found.series), name(seriesName(found.series)));
+  const title = make("h3", {}, icon(mark(found.series, 4.2)), name(seriesName(found.series)));
   const { host, card } = panel(title, badge(found.verdict), found);
   card.dataset.series = found.series;
   const members = known(metric).filter((model) => data.of[model] === found.series);
@@ -232,45 +227,13 @@ function buildMetrics() {
 }
 
 function followAddress() {
-  const typed = location.hash.startsWith("#metric=") ? decoded(location.hash.slice("#metric=".length)) : null;
+  const typed = addressed("metric");
   const metric = data.metrics.find(({ name: known }) => known === typed);
   if (metric || !chosen) choose(metric ?? data.metrics[0]);
 }
 
-/* An address typed by hand may hold a percent sign that encodes nothing. */
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
-/* Light and dark. */
-
-function buildTheme() {
-  const button = byId("theme");
-  const root = document.documentElement;
-  const preference = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : preference.matches);
-  const label = () => { button.textContent = isDark() ? "light" : "dark"; };
-  button.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    label();
-  });
-  preference.addEventListener("change", label);
-  label();
-}
-
-buildTheme();
-watchTips();
 watchPanels(byId("panels"));
 buildMetrics();
 followAddress();
 addEventListener("hashchange", followAddress);
-let panelsWidth = byId("panels").clientWidth;
-new ResizeObserver(() => {
-  if (byId("panels").clientWidth === panelsWidth) return;
-  panelsWidth = byId("panels").clientWidth;
-  redraw();
-}).observe(byId("panels"));
+watchWidth(byId("panels"), () => redraw());
