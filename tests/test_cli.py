@@ -491,3 +491,21 @@ def test_no_name_reaches_the_terminal_as_a_command(here, capsys):
 def test_the_module_is_the_command(here):
     done = subprocess.run([sys.executable, "-m", "heavytail", "--version"], capture_output=True, text=True)
     assert (done.returncode, done.stdout.split()[0]) == (0, "heavytail")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("analyze", "{whole}", "--html", "{whole}"), "--html {whole}: would write over what is read, {whole}"),
+        (("analyze", "{whole}", "--csv", "a.out", "--json", "./a.out"), "--csv a.out: would write over --json"),
+        (("compare", "{whole}", "{part}", "--json", "{part}"), "--json {part}: would write over what is read, {part}"),
+        (("rank", "{whole}", "{part}", "--json", "{part}"), "--json {part}: would write over what is read, {part}"),
+        (("trends", "{whole}", "{part}", "--csv", "{whole}"), "--csv {whole}: would write over what is read, {whole}"),
+    ],
+)
+def test_no_output_takes_the_place_of_what_is_read(here, capsys, arguments, said):
+    paths = {name: str(here / f"{name}.npz") for name in ("whole", "part")}
+    before = {name: Path(path).read_bytes() for name, path in paths.items()}
+    assert main([one.format(**paths) for one in arguments]) == 2
+    assert said.format(**paths) in one_line(capsys.readouterr().err)
+    assert {name: Path(path).read_bytes() for name, path in paths.items()} == before

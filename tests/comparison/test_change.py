@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heavytail.comparison import compare as compare_models
-from heavytail.comparison.change import kind_of_change, metric_changes
+from heavytail.comparison.change import metric_changes
+from heavytail.comparison.delta import Delta
 from heavytail.comparison.row import METRICS
 from heavytail.diagnosis.layer import Wanted, diagnose_layer, measure
 from heavytail.rmt.ensembles import pareto
 from heavytail.spectra.exact import spectrum_of_stack
+from heavytail.weights.tensor import numpy_dtype
 
 compare = partial(compare_models, bootstrap=0)
 COMPUTED = ("log_norm", "log_spectral_norm", "stable_rank", "matrix_rank", "entropy", "num_spikes")
@@ -102,9 +104,42 @@ def test_what_is_too_narrow_to_tell_is_not_told():
     assert row.relative_change > 0
 
 
-def test_a_matrix_of_zeros_has_no_kind_but_low_rank():
-    assert kind_of_change(layer(low_rank(60, 40, 3))) == "low rank"
-    assert kind_of_change(layer(gaussian(60, 40))) == "noise"
+def test_of_what_is_exact_the_kind_is_that_of_the_matrix():
+    assert Delta(layer(low_rank(60, 40, 3)), 0.0).kind == "low rank"
+    assert Delta(layer(gaussian(60, 40)), 0.0).kind == "noise"
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("strength", [2, 3, 5])
+def test_directions_that_rounding_lets_through_are_found_under_it(dtype, strength):
+    # The rounding of 16 bits is noise of a third of a unit in the last place, and every third number or so moves.
+    rng = np.random.default_rng(strength)
+    N, M, rank = 512, 384, 4
+    W = 0.02 * rng.standard_normal((N, M))
+    base = W.astype(numpy_dtype(dtype))
+    rounding = np.std(base.astype(np.float64) - W)
+    U, V = (np.linalg.qr(rng.standard_normal((n, rank)))[0] for n in (N, M))
+    tuned = (base.astype(np.float64) + strength * rounding * (N * M) ** 0.25 * U @ V.T).astype(base.dtype)
+    row = only_row(base, tuned)
+    exact = layer(tuned.astype(np.float64) - base.astype(np.float64))
+    assert row.change in ("spiked", "low rank")
+    assert row.suggested_rank == row.delta_num_spikes == exact.row.num_spikes == rank
+
+
+@pytest.mark.parametrize("noise", [0.004, 0.01, 0.05])
+def test_noise_beyond_rounding_is_told_from_rounding(noise):
+    rng = np.random.default_rng(1)
+    N, M = 512, 384
+    base = (0.02 * rng.standard_normal((N, M))).astype(numpy_dtype("bfloat16"))
+    U, V = (np.linalg.qr(rng.standard_normal((n, 4)))[0] for n in (N, M))
+    change = noise * 0.02 * (rng.standard_normal((N, M)) + 3 * (N * M) ** 0.25 * U @ V.T)
+    row = only_row(base, (base.astype(np.float64) + change).astype(base.dtype))
+    assert (row.change, row.suggested_rank) == ("spiked", 4)
+
+
+def test_a_copy_in_fewer_bits_is_noise():
+    W = 0.02 * gaussian(512, 384)
+    assert only_row(W.astype(np.float32), W.astype(numpy_dtype("bfloat16"))).change == "noise"
 
 
 def test_planted_ranks_at_one_and_a_half_times_the_threshold_of_detection_are_found():
@@ -246,3 +281,14 @@ def test_the_interval_of_heavy_tailed_matrices_holds_the_change_of_the_exponent_
         found = metric_changes(layer(W), layer(tuned), 200, rng)["alpha"]
         hits.append(found.lo <= 0.4 / power - 0.4 <= found.hi)
     assert np.mean(hits) >= 0.9
+
+
+@pytest.mark.slow
+def test_of_unrelated_matrices_of_one_law_few_differ_beyond_their_interval():
+    # One in twenty may; if both were taken for states of one matrix it would be one in four.
+    beyond = 0
+    for i in range(60):
+        found = compare_models({"w": pareto(200, 100, 1.5, i)}, {"w": pareto(200, 100, 1.5, 1000 + i)}).rows[0]
+        alpha = found.metrics["alpha"]
+        beyond += not alpha.lo <= 0 <= alpha.hi
+    assert beyond <= 9

@@ -142,6 +142,18 @@ def test_a_direction_that_the_base_lacks_is_an_intruder():
     assert rows["v"].overlap == pytest.approx(1, abs=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(60, 40), (40, 60), (50, 50)])
+@pytest.mark.parametrize("side", ["outputs", "inputs"])
+def test_a_rotation_of_the_outputs_or_of_the_inputs_makes_all_directions_intruders(shape, side):
+    W = gaussian(*shape)
+    q = np.linalg.qr(gaussian(*2 * [shape[side == "inputs"]], seed=7))[0]
+    comparison = compare({"w.weight": W}, {"w.weight": q @ W if side == "outputs" else W @ q}, jobs=1)
+    assert comparison.rows[0].intruders == comparison.rows[0].directions == 10
+    far = (np.array(comparison.as_dict()["directions"]["w"][0]["nearest_hi"]) < 0.5).all(axis=1)
+    narrow = "inputs" if shape[0] >= shape[1] else "outputs"
+    assert list(far) == [side == narrow, side != narrow]
+
+
 # Frozen layers.
 
 

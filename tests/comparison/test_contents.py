@@ -102,9 +102,29 @@ def test_a_square_matrix_is_turned_where_its_transpose_is_the_likeness():
     assert not is_turned(one(W + W.T), one(W + W.T))
 
 
-def test_other_shapes_tell_by_themselves():
-    assert is_turned(one(gaussian(30, 20)), one(gaussian(20, 30)))
-    assert not is_turned(one(gaussian(30, 20)), one(gaussian(30, 20)))
+def test_a_reversed_shape_alone_is_no_transpose():
+    W = gaussian(60, 40)
+    assert is_turned(one(W), one(W.T))
+    assert is_turned(one(W), one(W.T + 0.5 * gaussian(40, 60, seed=1)))
+    assert not is_turned(one(W), one(gaussian(40, 60, seed=2)))
+    assert not is_turned(one(W), one(W))
+    # Of matrices too small to tell, the shapes do.
+    assert is_turned(one(gaussian(12, 5)), one(gaussian(5, 12, seed=1)))
+
+
+def test_one_column_that_all_have_in_common_makes_no_match():
+    first, second = (0.02 * gaussian(200, 80, seed=i) for i in range(2))
+    for W in (first, second):
+        W[:, 5] = 0.2
+    assert matched([first], [second])[0] == {}
+
+
+def test_a_thousand_matrices_find_their_partners():
+    bases = [gaussian(64, 64, seed=i) for i in range(1000)]
+    order = np.random.default_rng(0).permutation(1000)
+    found, _ = matched(bases, [bases[i] + 0.1 for i in order])
+    assert all(order[j] == i for i, j in found.items())
+    assert len(found) == 1000
 
 
 def test_a_kernel_in_reverse_order_is_no_transposed_matrix():

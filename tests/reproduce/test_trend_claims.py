@@ -12,6 +12,7 @@ from scipy import stats
 
 from heavytail.cli import main
 from heavytail.reproduce import Verdict, claims, reproduce
+from heavytail.reproduce.claim import OWN
 
 PUBLISHED = ROOT.parent / "shared" / "published"
 WITH_DATA = [claim.id for claim in claims() if claim.data]
@@ -162,3 +163,28 @@ def test_the_norms_of_the_slices_follow_from_their_stable_ranks():
     scaled = column(twins, "spectral_norm") * mean_width / 4.5 / column(slices, "lambda_max_glorot_X")
     np.testing.assert_allclose(scaled / column(twins, "M"), 1, atol=1e-5)  # X = W^T W / M, M the smaller
     assert (scaled / column(twins, "N")).min() < 0.51  # and not / N
+
+
+def test_a_number_that_no_paper_prints_is_not_called_published():
+    """The fits of F2 and F3, the excesses and correlations of G1-layers, the means over groups: worked out since."""
+    by_id = {claim.id: claim for claim in claims()}
+    own = {name: {check.name for check in by_id[name].checks if OWN in check.note} for name in WITH_DATA}
+    metrics = ("alpha_weighted", "log_norm")
+    fits = {f"{what} of {metric}" for what in ("RMSE", "R2", "tau") for metric in metrics}
+    assert own["F2"] == fits
+    assert own["F3"] == {name for name in fits if not name.startswith("RMSE")}
+    assert own["G1-layers"] == {check.name for check in by_id["G1-layers"].checks}
+    assert own["OSMR-within"] == {check.name for check in by_id["OSMR-within"].checks}
+    assert own["OSMR-pooled"] == {check.name for check in by_id["OSMR-pooled"].checks if "within" in check.name}
+    for series in ("VGG", "ResNet"):
+        assert not own[f"G1-{series}"]
+    for name in ("F2", "F3", "G1-layers", "G2", "OSMR-within", "OSMR-pooled"):
+        assert own[name]
+        assert "the reference's own" in by_id[name].what
+
+
+def test_a_mean_may_be_summed_in_any_order():
+    [check] = [
+        check for claim in claims() if claim.id == "G1-layers" for check in claim.checks if "alpha," in check.name
+    ]
+    assert check.tolerance == 1e-12

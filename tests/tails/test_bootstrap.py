@@ -183,12 +183,23 @@ def test_each_of_a_pair_scatters_as_it_does_alone() -> None:
         assert exponents.std() == pytest.approx(alone.std(), rel=4 / np.sqrt(400))
 
 
-def test_samples_of_two_sizes_are_drawn_apart() -> None:
+def test_samples_that_are_not_related_are_drawn_apart() -> None:
     rng = np.random.default_rng(11)
     x = pure(300, 2.5, rng)
-    together, apart = paired(x, np.sort(x * np.exp(0.01 * rng.standard_normal(300))), 300, 0), paired(x, x[1:], 300, 0)
+    y = np.sort(x * np.exp(0.01 * rng.standard_normal(300)))
+    fits = fit_power_law(x), fit_power_law(y)
+    apart = bootstrap_pairs(x, y, fits, 300, 0, related=False)
     assert abs(np.corrcoef(apart)[0, 1]) < 4 / np.sqrt(300)
-    assert np.corrcoef(together)[0, 1] > 0.5
+    assert np.corrcoef(paired(x, y, 300, 0))[0, 1] > 0.5
+
+
+def test_a_few_smallest_points_that_one_sample_lacks_do_not_part_them() -> None:
+    # A type of fewer bits has fewer eigenvalues above its rounding, and the others are the same.
+    x = pure(384, 2.5, np.random.default_rng(12))
+    low, high = interval_of_change(x, x[8:], 100, 0)
+    assert high - low < 0.05
+    wide = [found(sample, 100, 0) for sample in (x, x[8:])]
+    assert high - low < 0.1 * max(one.alpha_hi - one.alpha_lo for one in wide)
 
 
 def test_a_small_change_is_known_far_better_together_than_apart() -> None:

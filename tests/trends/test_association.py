@@ -117,6 +117,33 @@ def test_perfect_order_is_not_certainty(n: int, sign: int) -> None:
         assert (far > 0) == (n > 4)  # 4 models in perfect order happen by chance: p = 1/12
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("n", [4, 12, 400, 600, 1000])
+def test_the_interval_of_tau_holds_the_estimate_however_many_models(n: int, sign: int) -> None:
+    x = np.arange(n, dtype=float)
+    y = sign * x
+    y[[0, 1]] = y[[1, 0]]  # two neighbours exchanged
+    low, high = kendall_interval(x, y, resampling(n, 39, np.random.default_rng(0))[:0])
+    tau = sign * (1 - 4 / (n * (n - 1)))
+    assert low < tau < high
+    assert -1 <= low
+    assert high <= 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_ends_of_the_interval_of_tau_are_where_it_begins_to_surprise(seed: int) -> None:
+    """Beside a grid of populations, of which those are held that are at most 1.96 deviations and half a step away."""
+    n = int(np.random.default_rng(seed).integers(4, 60))
+    x, y = sample(n, seed, ties=bool(seed % 2))
+    tau, grid = stats.kendalltau(x, y).statistic, np.linspace(-1, 1, 200_001)
+    third = 2 / np.pi * np.arcsin(np.sin(np.pi / 2 * grid) / 2)
+    variance = (1 - grid**2 + 2 * (n - 2) * (1 / 9 - third**2)) * 2 / (n * (n - 1))
+    held = grid[np.abs(tau - grid) <= 1.959964 * np.sqrt(np.maximum(variance, 0)) + 2 / (n * (n - 1))]
+    assert np.ptp(np.diff(held)) < 1e-9  # one interval
+    ends = kendall_interval(x, y, np.empty((0, n)))
+    assert ends == pytest.approx((held[0], held[-1]), abs=2e-5)
+
+
 @pytest.mark.parametrize("n", [6, 9, 25])
 def test_intervals_turn_with_the_sign_of_the_metric_and_keep_with_its_monotone_functions(n: int) -> None:
     x, y = sample(n, 1, ties=False)
@@ -164,6 +191,28 @@ def test_slope_interval_within_groups_is_that_of_hc3_with_a_column_a_group() -> 
     covariance = bread @ (design.T * (residual / (1 - leverage)) ** 2) @ design @ bread
     slope, reach = (bread @ design.T @ y)[-1], stats.t.ppf(0.975, 8) * np.sqrt(covariance[-1, -1])
     assert slope_interval(x, y, strata) == pytest.approx((slope - reach, slope + reach))
+
+
+def test_groups_of_one_value_tell_nothing_of_the_slope_within_groups() -> None:
+    x, y = sample(5, 6, ties=False)
+    flat = np.repeat(np.arange(10.0) / 10, 3)  # whose means are off by rounding
+    strata = np.concatenate((np.repeat(np.arange(10), 3), np.full(5, 10))).astype(np.intp)
+    noise = np.random.default_rng(7).standard_normal(30)
+    among = slope_interval(np.concatenate((flat, x)), np.concatenate((noise, y)), strata)
+    assert among == pytest.approx(slope_interval(x, y, np.zeros(5, dtype=np.intp)), rel=1e-12)
+    assert all(isnan(end) for end in slope_interval(flat, noise, strata[:30]))
+
+
+def test_the_slope_of_one_group_beside_constant_ones_is_held_in_as_many_samples_as_is_said() -> None:
+    """One group of 4 beside ten of 3 whose metric is constant: the errors of these are no help."""
+    rng, draws = np.random.default_rng(8), 3000
+    strata = np.concatenate((np.zeros(4), np.repeat(np.arange(1, 11), 3))).astype(np.intp)
+    held = 0
+    for _ in range(draws):
+        x = np.concatenate((rng.standard_normal(4), np.repeat(rng.standard_normal(10), 3)))
+        low, high = slope_interval(x, 2 * x + rng.standard_normal(34), strata)
+        held += low <= 2 <= high
+    assert held / draws > 0.94  # 0.95 less 2.5 deviations
 
 
 def test_bootstrap_widens_the_intervals_of_many_models_where_the_tails_are_heavy() -> None:

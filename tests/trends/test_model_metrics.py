@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cases import gaussian, student
@@ -60,9 +62,13 @@ def test_the_product_of_slices_is_a_lower_bound_of_that_of_the_operator():
 def test_a_product_that_lacks_a_factor_is_missing_and_a_mean_is_not():
     ok = row()
     failed = heavytail.diagnosis.row.Row(name="bad", kind="linear", dtype="float32", status="failed", reason="NaN")
-    found = row_metrics([ok, failed])
-    assert np.isnan([found["log_frobenius_product"], found["log_spectral_product"]]).all()
-    assert found["alpha"] == ok.alpha
+    unsupported = replace(failed, status="unsupported")
+    for lacking in (failed, unsupported):
+        found = row_metrics([ok, lacking])
+        assert np.isnan([found["log_frobenius_product"], found["log_spectral_product"]]).all()
+        assert found["alpha"] == ok.alpha
+    found = row_metrics([ok, replace(failed, status="skipped")])
+    assert np.isfinite([found["log_frobenius_product"], found["log_spectral_product"]]).all()
     zero = row("zero", norm=1.0, lambda_max=1.0, log_norm=np.nan, log_spectral_norm=np.nan)
     assert np.isnan(row_metrics([ok, zero])["log_spectral_product"])
 

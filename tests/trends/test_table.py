@@ -104,14 +104,37 @@ def test_every_known_quality_is_found_whatever_its_letters(name, tmp_path):
     assert read_table(path).quality_name == name.upper()
 
 
-@pytest.mark.parametrize("name", ["top1_error", "loss", "perplexity", "MAE", "val-rmse", "test_loss", "WER"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("top1_error", "loss", "perplexity", "MAE", "val-rmse", "test_loss", "WER", "errors", "val_losses", "rmsd"),
+        *("bits_per_byte", "bits per dimension", "bpb", "log_mse_x", "nll", "mape", "CER", "fid", "ppl", "eval/loss1"),
+        *("cross_entropy", "crossentropy", "negative_log_likelihood", "nats_per_token"),
+    ],
+)
 def test_errors_and_losses_are_better_when_lower(name):
     assert is_loss(name)
 
 
-@pytest.mark.parametrize("name", ["top1_accuracy", "score", "roc_auc", "map", "lossless", "terror"])
+@pytest.mark.parametrize(
+    "name", ["top1_accuracy", "score", "roc_auc", "map", "f1", "mAP50", "log_likelihood", "neg_mean_squared_error"]
+)
 def test_scores_are_better_when_higher(name):
-    assert not is_loss(name)
+    assert is_loss(name) is False
+
+
+@pytest.mark.parametrize("name", ["lossless", "terror", "params", "y", "x1", "habits_per_day"])
+def test_a_name_that_says_nothing_is_taken_as_higher_and_that_is_said(name, tmp_path):
+    assert is_loss(name) is None
+    path = tmp_path / "m.csv"
+    path.write_text(f"model,{name},accuracy,loss,alpha\na,1,2,3,4\nb,2,3,4,5\n")
+    table = read_table(path, target=name)
+    assert table.higher_is_better
+    assert said(table, f"{name} is taken as higher is better; --lower-is-better says otherwise")
+    for told in (True, False):
+        assert not said(read_table(path, target=name, higher_is_better=told), "is better")
+    for known in ("accuracy", "loss"):
+        assert not said(read_table(path, target=known), "is better")
 
 
 def test_the_direction_of_the_quality_can_be_said(models):
@@ -368,7 +391,12 @@ def test_failed_rows_are_said(tmp_path):
     weights = {"a.weight": student(60, 50, seed=1), "b.weight": np.full((30, 20), np.nan)}
     np.savez(tmp_path / "part.npz", **weights)
     (tmp_path / "q.csv").write_text("model,accuracy\npart,1\n")
-    assert said(read_table(tmp_path / "part.npz", tmp_path / "q.csv"), "part: 1 rows failed")
+    assert said(
+        read_table(tmp_path / "part.npz", tmp_path / "q.csv"), "part: rows that are not in its metrics: 1 failed"
+    )
+    weights["b.weight"] = np.ones((30, 20), np.int8)
+    np.savez(tmp_path / "part.npz", **weights)
+    assert said(read_table(tmp_path / "part.npz", tmp_path / "q.csv"), "not in its metrics: 1 unsupported")
 
 
 @pytest.mark.parametrize(

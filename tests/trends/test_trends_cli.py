@@ -134,6 +134,7 @@ def test_trends_of_checkpoints_are_those_of_their_metrics(checkpoints, capsys):
         (["rank", "net10.npz", "other.npz"], "net10 and other are not of one family"),
         (["rank", "net10.npz", "net20.npz", "--metric", "nope"], "'nope'"),
         (["rank", "net10.npz", "net20.npz", "--evidence", "models.csv"], "not what trends --json writes"),
+        (["rank", "net10.npz", "net20.npz", "--metric", "alpha"], "do not support 'alpha'"),
         (["rank", "net10.npz", "net20.npz", "--json", "nowhere/r.json"], "there is no folder nowhere"),
     ],
 )
@@ -157,7 +158,7 @@ def test_rank_prints_the_order_and_how_far_to_trust_it(checkpoints, capsys):
         out.index(f"{k} {name}") for k, name in enumerate(places, 1)
     )
     assert f"{places[0]} is the best of 3" in out
-    assert "86% of pairs rightly (worst series 33%)" in out
+    assert "81% of pairs rightly in the mean over series (worst series 33%; all pairs 86%)" in out
 
 
 def test_rank_as_json_and_across_families(checkpoints, capsys):
@@ -174,6 +175,15 @@ def test_trends_are_the_evidence_of_a_ranking(checkpoints, capsys):
     assert found["metric"] == "alpha"
     assert found["evidence"]["source"] == "the series of t.json"
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_fit_of_a_line_to_two_models_says_nothing_and_is_not_shown(size):
+    out = printed(print_trends, trends(table_of(1, size, ("alpha",)), resamples=200), 120)
+    [cells] = [line.split() for line in out.splitlines() if line.startswith("alpha ")]
+    assert cells[1] == str(size)
+    assert (cells[3:5] == ["–", "–"]) == (size == 2)  # R2 and RMSE
+    assert cells[2] != "–"
 
 
 @pytest.mark.parametrize(("groups", "size"), [(1, 8), (2, 8), (20, 6), (30, 3), (30, 1)])

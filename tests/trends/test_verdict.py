@@ -105,6 +105,36 @@ def test_drawn_p_values_within_groups_agree_with_the_law_of_the_sum_of_kendalls_
     assert find_family(groups, seed=5).within[0] == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 9999))
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_least_p_value_within_groups_is_the_groups_own_where_ties_make_chance_lopsided(sign: int) -> None:
+    """Of 30 models one has another metric and one another quality: S is far from 0 where the two are one model."""
+    x, y = np.zeros(30), np.full(30, 2.0)
+    x[-1], y[-1] = sign, 1
+    found = trends(table((30,), x[None], y), resamples=39).trends[0]
+    own = found.groups["series 0"]
+    family = find_family([(x[None], y)], seed=0)
+    assert own.p_least == own.p_kendall
+    assert family.within_least == family.within
+    for share in (own.p_least, family.within_least[0]):
+        assert share == pytest.approx(1 / 30, abs=4 * np.sqrt(1 / 30 / 9999))
+    assert found.verdict != "too few"
+    assert found.verdict == found.verdicts["series 0"]
+
+
+def test_the_least_p_value_within_groups_is_that_of_all_pairs_of_orders() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        groups = [(rng.integers(0, 3, (2, n)).astype(float), rng.integers(0, 3, n).astype(float)) for n in (4, 5)]
+        scores = []
+        for metrics, quality in groups:
+            i, j = np.triu_indices(len(quality), 1)
+            every = np.array(list(permutations(quality)))
+            scores.append(np.sign(every[:, j] - every[:, i]) @ np.sign(metrics[:, j] - metrics[:, i]).T)
+        total = np.abs(scores[0][:, None] + scores[1][None]).reshape(-1, 2)
+        expected = np.mean(total == total.max(axis=0), axis=0)
+        assert find_family(groups, seed=0).within_least == pytest.approx(expected)
+
+
 def test_adjusted_p_values_are_never_below_their_own() -> None:
     for seed in range(10):
         rng = np.random.default_rng(seed)

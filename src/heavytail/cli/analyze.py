@@ -99,7 +99,7 @@ def _analyze(options: argparse.Namespace) -> int:
 
         print_estimate(estimate(options.source, **what), measure_rate(), threads_of(options.jobs), open_console())
         return DONE
-    check_targets(targets)
+    check_targets(targets, options.source)
     how = {name: getattr(options, name) for name in ("seed", "jobs", "cache", "device", "approximate")}
     with show_progress(options.quiet) as progress, _workers(options.scheduler) as executor:
         report = analyze(options.source, executor=executor, progress=progress, **how, **what)

@@ -60,7 +60,7 @@ def _compare(options: argparse.Namespace) -> int:
     from heavytail.comparison import compare
 
     targets = {name: path for name in FORMATS if (path := getattr(options, name)) is not None}
-    check_targets(targets)
+    check_targets(targets, options.base, options.tuned)
     names = ("layers", "conv", "bootstrap", "directions", "seed", "jobs", "cache", "memory_limit")
     with show_progress(options.quiet) as progress:
         comparison = compare(

@@ -35,7 +35,7 @@ def _rank(options: argparse.Namespace) -> int:
     from heavytail.trends.rank import rank
 
     targets = {"json": options.json} if options.json else {}
-    check_targets(targets)
+    check_targets(targets, *options.models, *([options.evidence] if options.evidence else []))
     how = {name: getattr(options, name) for name in ("metric", "evidence", "across_families", "jobs", "cache")}
     with show_progress(options.quiet) as progress:
         ranking = rank(options.models, progress=progress, **how)

@@ -34,9 +34,19 @@ DONE, CHECK_FAILED, NOT_UNDERSTOOD, IN_PART = 0, 1, 2, 3
 FORMATS = ("json", "csv", "parquet", "html")
 
 
-def check_targets(targets: dict[str, str]) -> None:
-    """Fail before the work rather than after it if a result cannot be written."""
+def check_targets(targets: dict[str, str], *inputs: str) -> None:
+    """Fail before the work rather than after it if a result cannot be written, or would take the place of an input.
+
+    Args:
+        targets: for each format the path of its file, or -.
+        inputs: paths that are read.
+    """
+    taken = {os.path.realpath(path): f"what is read, {path}" for path in inputs}
     for name, path in targets.items():
+        if path != "-" and (other := taken.get(real := os.path.realpath(path))):
+            raise RequestError(f"--{name} {path}: would write over {other}")
+        if path != "-":
+            taken[real] = f"--{name}"
         if path == "-":
             if name == "json":
                 continue

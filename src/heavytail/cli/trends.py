@@ -36,7 +36,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
             dest="higher_is_better",
             action="store_const",
             const=value,
-            help="of the quality (default: what its name says)",
+            help="of the quality (default: what its name says, higher if it says nothing)",
         )
     trends.add_argument(
         "--group",
@@ -66,7 +66,7 @@ def _trends(options: argparse.Namespace) -> int:
     if options.seed < 0:
         raise RequestError(f"--seed is {options.seed}; it must be at least 0")
     targets = {name: path for name in _FORMATS if (path := getattr(options, name)) is not None}
-    check_targets(targets)
+    check_targets(targets, *options.sources, *([options.quality] if options.quality else []))
     named = ("quality", "target", "higher_is_better", "where", "jobs", "cache")
     with show_progress(options.quiet) as progress:
         table = read_table(

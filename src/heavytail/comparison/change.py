@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heavytail.comparison.delta import Delta
 from heavytail.comparison.row import METRICS, ChangeRow, MetricChange
 from heavytail.diagnosis.layer import Layer
 from heavytail.report.noise_verdict import bulks_fit
-from heavytail.rmt.noise_bulk import MIN_SIZE
 from heavytail.spectra.subspaces import Subspaces
 from heavytail.tails.bootstrap import bootstrap_pairs
 from heavytail.tails.interval import scatter
 from heavytail.tails.power_law import PowerLawFit
 
-__all__ = ["filled", "kind_of_change", "metric_changes"]
+__all__ = ["filled", "metric_changes"]
 
 _EIGENVALUES = 1.15  # widens resampled intervals of eigenvalues, as those of one spectrum (tails.bootstrap)
 _ESTIMATED = ("sigma_mp", "bulk_edge", "mp_softrank")
@@ -29,7 +29,7 @@ Vector = NDArray[np.float64]
 
 
 def metric_changes(
-    base: Layer, tuned: Layer, replicates: int = 0, seed: int | np.random.Generator = 0
+    base: Layer, tuned: Layer, replicates: int = 0, seed: int | np.random.Generator = 0, *, related: bool = True
 ) -> dict[str, MetricChange]:
     """Give every metric of a layer in both models, and its change with an interval.
 
@@ -43,6 +43,8 @@ def metric_changes(
         tuned: the layer in the other model.
         replicates: resampled spectra, 0 or at least 39.
         seed: of the resampling.
+        related: whether both are so much the same matrix that their exponents err together; if not, each spectrum is
+            resampled on its own.
     """
     found = {}
     for name in METRICS:
@@ -50,7 +52,7 @@ def metric_changes(
         found[name] = MetricChange(before, after, after - before, after - before)
     if base.spectrum is tuned.spectrum:
         return found
-    found |= _of_exponents(base, tuned, replicates, seed)
+    found |= _of_exponents(base, tuned, replicates, seed, related)
     for name in _ESTIMATED:
         half = hypot(_error(base, name), _error(tuned, name))
         if isfinite(half):
@@ -60,7 +62,7 @@ def metric_changes(
 
 
 def _of_exponents(
-    base: Layer, tuned: Layer, replicates: int, seed: int | np.random.Generator
+    base: Layer, tuned: Layer, replicates: int, seed: int | np.random.Generator, related: bool
 ) -> dict[str, MetricChange]:
     fits = _fit(base), _fit(tuned)
     if fits[0] is None or fits[1] is None:
@@ -70,7 +72,7 @@ def _of_exponents(
     assert base.spectrum is not None
     assert tuned.spectrum is not None
     pair = fits[0], fits[1]
-    alphas = bootstrap_pairs(base.spectrum.positive, tuned.spectrum.positive, pair, replicates, seed)
+    alphas = bootstrap_pairs(base.spectrum.positive, tuned.spectrum.positive, pair, replicates, seed, related=related)
     width = _EIGENVALUES * max(scatter(fit) for fit in pair)
     changes = {name: of(tuned, alphas[1]) - of(base, alphas[0]) for name, of in _FROM_ALPHA.items()}
     return {name: _resampled(base, tuned, name, draws, width) for name, draws in changes.items()}
@@ -127,66 +129,36 @@ def _error(layer: Layer, name: str) -> float:
     return _NORMAL * error * float(getattr(layer.row, name))
 
 
-def kind_of_change(delta: Layer) -> str:
-    """Say what a change is (see `KINDS_OF_CHANGE`); empty where it is too narrow to tell.
-
-    Example:
-        >>> from heavytail.diagnosis.layer import Wanted, diagnose_layer, measure
-        >>> from heavytail.spectra.exact import spectrum_of_stack
-        >>> W = np.random.default_rng(0).standard_normal((300, 100))
-        >>> names = {"name": "fc", "dtype": "float64"}
-        >>> measured = measure(spectrum_of_stack(W[None], "float64"), [lambda r: [W]], Wanted(), **names)
-        >>> kind_of_change(diagnose_layer(measured, Wanted(), kind="linear", **names))
-        'noise'
-    """
-    spectrum, noise = delta.spectrum, delta.noise
-    if spectrum is None or spectrum.M < MIN_SIZE:
-        return ""
-    if spectrum.rank == 0:  # no more than what rounding makes
-        return "noise"
-    if _is_low_rank(delta):
-        return "low rank"
-    if noise is None or noise.reason or not noise.bulks:
-        return "dense" if noise is not None and noise.bulks else ""
-    return "spiked" if delta.row.num_spikes > 0 else "noise"
-
-
-def _is_low_rank(delta: Layer) -> bool:
-    """Whether there are few directions and not even noise beside them."""
-    spectrum = delta.spectrum
-    return spectrum is not None and 2 * spectrum.rank < spectrum.evals.size
-
-
 def filled(
     row: ChangeRow,
     base: Layer,
-    delta: Layer,
+    delta: Delta,
     subspaces: tuple[Subspaces, ...],
     metrics: Mapping[str, MetricChange],
 ) -> ChangeRow:
     """Fill in a row from what was found of the change."""
-    of = delta.row
+    of = delta.layer.row
     if of.status != "ok":
         return replace(row, metrics=metrics, status=of.status, reason=f"the change: {of.reason}")
-    rank = _suggested_rank(delta)
+    rank = delta.suggested_rank
     return replace(
         row,
-        change=kind_of_change(delta),
+        change=delta.kind,
         relative_change=_relative(of.norm, base.row.norm),
         relative_spectral_change=_relative(of.lambda_max, base.row.lambda_max),
         delta_norm=of.norm,
         delta_lambda_max=of.lambda_max,
         delta_stable_rank=of.stable_rank,
-        delta_rank=of.matrix_rank,
+        delta_rank=float(delta.rank),
         delta_alpha=of.alpha,
         delta_alpha_lo=of.alpha_lo,
         delta_alpha_hi=of.alpha_hi,
         delta_sigma_mp=of.sigma_mp,
         delta_bulk_edge=of.bulk_edge,
         delta_num_spikes=of.num_spikes,
-        delta_fits=_fits(delta),
+        delta_fits=_fits(delta.layer),
         suggested_rank=rank,
-        suggested_share=_share(delta, rank),
+        suggested_share=_share(delta.layer, rank),
         metrics=metrics,
         reason="; ".join(filter(None, (row.reason, f"the change: {of.reason}" if of.reason else ""))),
         **_directions(subspaces),
@@ -203,12 +175,6 @@ def _fits(delta: Layer) -> float:
     if delta.noise is None or delta.noise.reason or not delta.noise.bulks:
         return nan
     return float(bulks_fit(delta.noise.bulks))
-
-
-def _suggested_rank(delta: Layer) -> float:
-    if delta.spectrum is None or delta.spectrum.num_matrices > 1:
-        return nan
-    return float(delta.spectrum.rank) if _is_low_rank(delta) else float(delta.row.num_spikes)
 
 
 def _share(delta: Layer, rank: float) -> float:
@@ -229,4 +195,5 @@ def _directions(subspaces: tuple[Subspaces, ...]) -> dict[str, Any]:
         "overlap": float(np.square(cosines).mean()),
         "largest_angle": float(np.degrees(np.arccos(np.clip(cosines.min(), 0.0, 1.0)))),
         "intruders": float(sum(one.intruders for one in found)),
+        "undecided": float(sum(one.undecided for one in found)),
     }

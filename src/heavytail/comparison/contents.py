@@ -15,10 +15,14 @@ from heavytail.weights.tensor import Tensor
 __all__ = ["is_turned", "match_contents"]
 
 _CORNER = 64  # rows and columns of a matrix that tell it from others
-_ALIKE = 0.5  # cosine from which two corners are of one matrix; that of unrelated ones is about 1 / _CORNER
+_ALIKE = 0.5  # cosine from which two corners are of one matrix, whatever their names
+_CHANCE = 6.0  # standard deviations of the cosine of unrelated corners, which is 1 over the root of their entries
+_WHOLE = 64 << 20  # bytes, at most, of a tensor that is read as a whole for the sake of its corner
+_BATCH = 256  # corners that are held against all others at once
 _FEWEST = 16  # rows and columns: fewer are alike by chance
 
 Matrix = NDArray[np.float64]
+Corners = NDArray[np.float32]
 
 
 def match_contents(pairs: Iterable[Pair]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
@@ -54,17 +58,19 @@ def match_contents(pairs: Iterable[Pair]) -> tuple[tuple[Pair, ...], tuple[str, 
 
 
 def is_turned(base: Tensor, tuned: Tensor) -> bool:
-    """Whether the second of two matrices is laid out as the transpose of the first."""
+    """Whether the second of two matrices of one name is laid out as the transpose of the first.
+
+    Its corner is then like the turned corner of the first, beyond chance and more than as it stands. Where no corner
+    can be looked at, shapes that are each other's reverse say so.
+    """
     if len(base.shape) != 2 or base.shape != tuned.shape[::-1]:
         return False
-    if base.shape != tuned.shape:
-        return True
-    if base.shape[0] < _FEWEST:
-        return False
+    square = base.shape == tuned.shape
     first, second = _corner(base), _corner(tuned)
-    if first is None or second is None:
-        return False
-    return _cosine(first, second.T) > max(_ALIKE, _cosine(first, second))
+    if min(base.shape) < _FEWEST or first is None or second is None:
+        return not square
+    chance = min(_CHANCE / first.size**0.5, _ALIKE)
+    return bool(_cosine(first, second.T) > max(chance, _cosine(first, second) if square else chance))
 
 
 def _is_matrix(plan: Plan) -> bool:
@@ -72,27 +78,43 @@ def _is_matrix(plan: Plan) -> bool:
 
 
 def _matched(bases: Sequence[Plan], tuneds: Sequence[Plan]) -> dict[str, Plan]:
-    """Match tensors of one shape, the most alike first; the names are those in the base."""
-    first, second = ([(plan, _corner(plan.tensor)) for plan in plans] for plans in (bases, tuneds))
-    alike = sorted(
-        (
-            (-_likeness(one, other, base.tensor, tuned.tensor), i, j)
-            for i, (base, one) in enumerate(first)
-            for j, (tuned, other) in enumerate(second)
-            if one is not None and other is not None
-        ),
-    )
-    found: dict[int, int] = {}
-    for cosine, i, j in alike:
-        if -cosine > _ALIKE and i not in found and j not in found.values():
-            found[i] = j
-    return {bases[i].tensor.name: tuneds[j] for i, j in found.items()}
+    """Match matrices of one shape, or its reverse; the names are those in the base."""
+    (first, X), (second, Y) = (_corners(plans) for plans in (bases, tuneds))
+    found: dict[str, Plan] = {}
+    left, right = np.arange(len(first)), np.arange(len(second))
+    square = bases[0].tensor.shape[0] == bases[0].tensor.shape[1]
+    while left.size and right.size and (pairs := _mutual(X[left], Y[right], square)):
+        found |= {first[left[i]].tensor.name: second[right[j]] for i, j in pairs}
+        # Of several that are equal one pair is found at a time.
+        left, right = (np.delete(rest, [pair[k] for pair in pairs]) for k, rest in enumerate((left, right)))
+    return found
 
 
-def _likeness(first: Matrix, second: Matrix, base: Tensor, tuned: Tensor) -> float:
-    """Give the cosine of two corners, as they are or turned, whatever the shapes allow."""
-    straight = _cosine(first, second) if base.shape == tuned.shape else -1.0
-    return max(straight, _cosine(first, second.T) if base.shape == tuned.shape[::-1] else -1.0)
+def _mutual(X: Corners, Y: Corners, square: bool) -> list[tuple[int, int]]:
+    """Give the pairs of corners that are each other's most alike, and alike."""
+    nearest, far = np.zeros(len(X), np.intp), np.full(len(Y), _ALIKE, np.float32)
+    likeness, back = np.zeros(len(X), np.float32), np.full(len(Y), -1)
+    for i in range(0, len(X), _BATCH):
+        block = X[i : i + _BATCH]
+        cosines = _cosines(block, Y)
+        if square:
+            np.maximum(cosines, _cosines(block, Y.swapaxes(1, 2)), out=cosines)
+        nearest[i : i + _BATCH], likeness[i : i + _BATCH] = cosines.argmax(axis=1), cosines.max(axis=1)
+        best = cosines.argmax(axis=0)
+        nearer = cosines[best, range(len(Y))] > far
+        far[nearer], back[nearer] = cosines[best, range(len(Y))][nearer], i + best[nearer]
+    return [(i, int(j)) for i, j in enumerate(nearest) if likeness[i] > _ALIKE and back[j] == i]
+
+
+def _corners(plans: Sequence[Plan]) -> tuple[list[Plan], Corners]:
+    """Read the corners of matrices, the longer side as rows, each of unit length; those that have one."""
+    found = [(plan, corner) for plan in plans if (corner := _corner(plan.tensor)) is not None and corner.any()]
+    upright = [corner if plan.tensor.shape[0] >= plan.tensor.shape[1] else corner.T for plan, corner in found]
+    return [plan for plan, _ in found], np.array([corner / np.linalg.norm(corner) for corner in upright], np.float32)
+
+
+def _cosines(X: Corners, Y: Corners) -> Corners:
+    return np.asarray(X.reshape(len(X), -1) @ Y.reshape(len(Y), -1).T)
 
 
 def _cosine(first: Matrix, second: Matrix) -> float:
@@ -103,10 +125,18 @@ def _cosine(first: Matrix, second: Matrix) -> float:
 
 
 def _corner(tensor: Tensor) -> Matrix | None:
-    """Read the first rows and columns of a matrix; None where they cannot be read."""
+    """Read the first rows and columns of a matrix; None where they cannot be read, or not without all the others.
+
+    The means of its rows and columns are taken off: two positive matrices, or two with one large column, are not alike
+    by that.
+    """
+    if tensor.whole and tensor.nbytes > _WHOLE:
+        return None
     try:
         block = next(iter(tensor.blocks(_CORNER)))
     except Exception:  # the tensor's own row will say what is wrong with it
         return None
     corner = np.asarray(block[:, :_CORNER], dtype=np.float64)
-    return corner - corner.mean() if np.isfinite(corner).all() else None  # two positive matrices are not alike by that
+    if not np.isfinite(corner).all():
+        return None
+    return np.asarray(corner - corner.mean(axis=0) - corner.mean(axis=1, keepdims=True) + corner.mean())

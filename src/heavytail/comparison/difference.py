@@ -15,9 +15,10 @@ from heavytail.errors import MatrixError
 from heavytail.spectra.entries import Blocks
 from heavytail.weights.tensor import Array, Tensor
 
-__all__ = ["Size", "difference", "size_of_change", "together", "transposed"]
+__all__ = ["Size", "difference", "memory", "size_of_change", "together", "transposed"]
 
-_PIECE = 4 << 20  # entries compared at a time
+_PIECE = 1 << 18  # entries compared at a time
+_TAKEN = 2 * 16 + 16 + 4  # bytes of an entry meanwhile, complex at most: two numbers, their difference, what is equal
 _WHOLE = ("ii", "uu")  # kinds of numbers that float64 may not hold
 
 
@@ -54,10 +55,9 @@ def size_of_change(base: Tensor, tuned: Tensor) -> Size:
         >>> size_of_change(a, b)
         Size(base=5.0, tuned=4.242640687119285, change=1.0)
     """
-    rows = max(1, _PIECE * base.shape[0] // max(base.size, 1)) if base.shape else 1
     squares = np.zeros(3)
     equal = True
-    for first, second in together(base.blocks, tuned.blocks, rows):
+    for first, second in _pieces(base, tuned):
         kinds = first.dtype.kind + second.dtype.kind
         wide = np.complex128 if "c" in kinds else np.float64
         x, y = first.astype(wide), second.astype(wide)
@@ -66,6 +66,32 @@ def size_of_change(base: Tensor, tuned: Tensor) -> Size:
         squares += [_square(x), _square(y), 0.0 if same else _square(y - x)]
     change = 0.0 if equal else sqrt(squares[2]) or ulp(0.0)  # squares of tiny numbers vanish, a change does not
     return Size(sqrt(squares[0]), sqrt(squares[1]), change)
+
+
+def memory(base: Tensor, tuned: Tensor) -> int:
+    """Give the most bytes that `size_of_change` holds at a time.
+
+    Of each tensor these are a block of rows and the one before it, or all of it where it is read as a whole.
+    """
+    return min(_PIECE, base.size) * _TAKEN + _read(base) + _read(tuned)
+
+
+def _read(tensor: Tensor) -> int:
+    rows = tensor.shape[0] if tensor.shape else 1
+    return tensor.nbytes if tensor.whole or 2 * _rows(tensor) >= rows else 2 * _rows(tensor) * tensor.nbytes // rows
+
+
+def _rows(tensor: Tensor) -> int:
+    """Give the rows that are read at a time."""
+    return max(1, _PIECE * tensor.shape[0] // max(tensor.size, 1)) if tensor.shape else 1
+
+
+def _pieces(base: Tensor, tuned: Tensor) -> Iterator[tuple[Array, Array]]:
+    """Read two tensors of one shape in lock-step, in pieces; a row may be many of them."""
+    for first, second in together(base.blocks, tuned.blocks, _rows(base)):
+        x, y = first.reshape(-1), second.reshape(-1)
+        for at in range(0, x.size, _PIECE):
+            yield x[at : at + _PIECE], y[at : at + _PIECE]
 
 
 def _square(x: NDArray[Any]) -> float:

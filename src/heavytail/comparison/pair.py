@@ -13,17 +13,19 @@ from heavytail.analysis.cache import Cache
 from heavytail.analysis.jobs import Job, numbers_of, run
 from heavytail.analysis.numbers import Numbers, cut
 from heavytail.comparison.change import filled, metric_changes
-from heavytail.comparison.difference import Size, difference, size_of_change
+from heavytail.comparison.delta import Delta, find_delta
+from heavytail.comparison.difference import Size, size_of_change
 from heavytail.comparison.row import ChangeRow
-from heavytail.diagnosis.layer import Layer, Wanted, diagnose_layer, measure
+from heavytail.diagnosis.layer import Layer
 from heavytail.errors import HeavytailError
 from heavytail.rmt.noise_bulk import MIN_SIZE
-from heavytail.spectra.entries import Blocks, whole
-from heavytail.spectra.exact import spectrum_of_rows, spectrum_of_stack, unit_roundoff
+from heavytail.spectra.entries import Blocks
 from heavytail.spectra.subspaces import Subspaces, compare_subspaces
 from heavytail.weights.layout import Part, Plan
 
 __all__ = ["LayerChange", "PairJob", "compare_pair"]
+
+_RELATED = 0.5  # relative change up to which both matrices are one that was trained further
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class PairJob:
         tuned: what is to be done with it in the other model; None where it is not there.
         delta: what is to be done with the difference, where that is known on its own, as of an adapter.
         replicates: resampled spectra for the intervals of changes; 0 for intervals from those of both models.
-        directions: leading singular directions that are compared.
+        directions: leading singular directions that are compared; 0 for none.
+        lacks: what is left out, and why, as a clause for the row's reason.
         added: whether the other model's numbers are the base's and what is added to them, not rounded.
         untouched: whether the other model is the base with an adapter that leaves this tensor as it is.
         seed: of the resampling.
@@ -48,6 +51,7 @@ class PairJob:
     delta: Job | None = None
     replicates: int = 0
     directions: int = 10
+    lacks: str = ""
     added: bool = False
     untouched: bool = False
     seed: int = 0
@@ -207,7 +211,7 @@ def _compared(job: PairJob, base: Job, tuned: Job, size: Size, cache: Cache | No
             found.append(LayerChange(_unchanged(row, layers[0]), *layers))
             continue
         try:
-            found.append(_changed(job, parts, numbers, layers, row, size))
+            found.append(_changed(job, parts, numbers, layers, row))
         except Exception as error:
             found.append(LayerChange(replace(row, status="failed", reason=_said(error)), *layers))
     return found
@@ -233,22 +237,24 @@ def _changed(
     numbers: tuple[Numbers, Numbers],
     layers: tuple[Layer, Layer],
     row: ChangeRow,
-    size: Size,
 ) -> LayerChange:
     """Compare a part whose numbers differ."""
     base, tuned = (_stack(one, part) for one, part in zip(numbers, parts, strict=True))
-    delta = _adapter(job) or _delta(base, tuned, parts[0], numbers, size, job.added)
-    if delta.row.lambda_max == 0:  # what changed is another part of the tensor
+    delta = _adapter(job) or _delta(job, base, tuned, parts[0])
+    if delta.layer.row.lambda_max == 0:  # what changed is another part of the tensor
         return LayerChange(_unchanged(row, layers[0]), *layers)
     subspaces = _subspaces(base, tuned, parts[0], job.directions)
     draw = np.random.default_rng([job.seed, crc32(row.name.encode("utf-8", "surrogateescape"))])
-    metrics = metric_changes(*layers, job.replicates, draw)
-    return LayerChange(filled(row, layers[0], delta, subspaces, metrics), *layers, delta, subspaces)
+    related = delta.layer.row.norm <= _RELATED**2 * layers[0].row.norm
+    metrics = metric_changes(*layers, job.replicates, draw, related=related)
+    row = filled(row, layers[0], delta, subspaces, metrics)
+    row = replace(row, reason="; ".join(filter(None, (row.reason, job.lacks))))
+    return LayerChange(row, *layers, delta.layer, subspaces)
 
 
-def _adapter(job: PairJob) -> Layer | None:
+def _adapter(job: PairJob) -> Delta | None:
     """Analyse the change that an adapter is; None where the change is only known as a difference."""
-    return None if job.delta is None else run(job.delta).layers[0]
+    return None if job.delta is None else Delta(run(job.delta).layers[0], 0.0)
 
 
 def _stack(numbers: Numbers, part: Part) -> list[Blocks]:
@@ -258,24 +264,17 @@ def _stack(numbers: Numbers, part: Part) -> list[Blocks]:
     return [cut(matrix) for matrix in part.stack(numbers.block(part.block))]
 
 
-def _delta(
-    base: list[Blocks], tuned: list[Blocks], part: Part, numbers: tuple[Numbers, Numbers], size: Size, added: bool
-) -> Layer:
-    """Analyse the difference as matrices of its own; its rank is held against the rounding that it has in it."""
-    dtype = "float64" if added else max((one.tensor.dtype for one in numbers), key=unit_roundoff)
-    deltas = [difference(one, other) for one, other in zip(base, tuned, strict=True)]
-    if numbers[0].single:
-        spectrum = spectrum_of_rows(deltas[0], part.N, part.M, dtype, norm=max(size.base, size.tuned))
-    else:
-        norm = max(float(np.linalg.norm(whole(matrix))) for matrix in (*base, *tuned))
-        spectrum = spectrum_of_stack(np.stack([whole(delta) for delta in deltas]), dtype, norm)
-    names = {"name": part.name, "dtype": "float64"}
-    measured = measure(spectrum, deltas, Wanted(), **names)
-    return diagnose_layer(measured, Wanted(), kind=part.kind, **names)
+def _delta(job: PairJob, base: list[Blocks], tuned: list[Blocks], part: Part) -> Delta:
+    """Analyse the difference; what is added to the base in float64 was never rounded."""
+    assert job.base is not None
+    assert job.tuned is not None
+    stored = None if job.added else (job.base.plan.tensor.dtype, job.tuned.plan.tensor.dtype)
+    svd = job.base.cost.svd and job.tuned.cost.svd
+    return find_delta(base, tuned, part.N, part.M, name=part.name, kind=part.kind, stored=stored, svd=svd)
 
 
 def _subspaces(base: list[Blocks], tuned: list[Blocks], part: Part, directions: int) -> tuple[Subspaces, ...]:
-    if part.M < MIN_SIZE:
+    if part.M < MIN_SIZE or not directions:
         return ()
     return tuple(
         compare_subspaces(one, other, part.N, part.M, directions) for one, other in zip(base, tuned, strict=True)

@@ -68,7 +68,8 @@ def _extent(ok: Sequence[ChangeRow], summary: Mapping[str, Any]) -> list[str]:
     if not changed and not moved:
         return [f"Nothing changed: every number of {_all(len(ok), vectors)} is the same."]
     size = summary["relative_change"]
-    by = f", by {percent(size)} of their norm over all" if changed and isfinite(size) else ""
+    whole = "the norm of the adapted ones" if summary["adapter"] else "their norm over all"
+    by = f", by {percent(size)} of {whole}" if changed and isfinite(size) else ""
     others = "; the others are exactly as they were" if 0 < changed < len(ok) else ""
     said = f"{changed or 'None'} of {plural(len(ok), 'matrix', 'matrices')} changed{by}{others}."
     return [f"{said} {moved or 'None'} of {plural(vectors, 'vector')} changed." if vectors else said]
@@ -121,14 +122,16 @@ def _retyped(ok: Sequence[ChangeRow]) -> str:
 
 
 def _new_directions(summary: Mapping[str, Any]) -> str:
-    directions, intruders = summary["directions"], summary["intruders"]
+    directions, intruders, open_ = (summary[name] for name in ("directions", "intruders", "undecided"))
     if not isfinite(directions) or not directions:
         return ""
+    but = f" Of {open_} it could not be decided." if open_ else ""
     if not intruders:
-        return f"None of the {directions} leading directions that were looked at is new."
+        known = "known to be new" if open_ else "new"
+        return f"None of the {directions} leading directions that were looked at is {known}.{but}"
     return (
         f"{intruders} of {directions} leading directions {'is' if intruders == 1 else 'are'} far from "
-        "all directions of the base: intruder dimensions."
+        f"all directions of the base: intruder dimensions.{but}"
     )
 
 

@@ -34,8 +34,8 @@ def summarise(rows: Iterable[ChangeRow], *, adapter: bool = False) -> dict[str, 
         Counts of rows; whether the second is an `adapter`; `parameters`, the entries of the matrices that were
         compared; `relative_change`, the Frobenius norm of all changes over that of all of the base's matrices;
         `misshapen`, the changes whose bulk is not quite shaped like noise; of the tensors that are no matrices
-        `vectors` and `vectors_changed`; `intruders` and `directions`; and for each metric its mean in both models, the
-        mean change and its standard error over the layers.
+        `vectors` and `vectors_changed`; `directions`, and how many of them are `intruders` or `undecided`; and for
+        each metric its mean in both models, the mean change and its standard error over the layers.
     """
     rows = tuple(rows)
     ok = [row for row in rows if row.status == "ok"]
@@ -47,7 +47,7 @@ def summarise(rows: Iterable[ChangeRow], *, adapter: bool = False) -> dict[str, 
     vectors = [row for row in rows if row.status == "skipped" and isfinite(row.relative_change)]
     found["vectors"], found["vectors_changed"] = len(vectors), sum(row.change != "none" for row in vectors)
     found["relative_change"] = _overall(ok)
-    for name in ("directions", "intruders"):
+    for name in ("directions", "intruders", "undecided"):
         numbers = [value for row in ok if isfinite(value := getattr(row, name))]
         found[name] = int(sum(numbers)) if numbers else nan
     found["metrics"] = {name: _mean_change(name, ok) for name in METRICS}

@@ -91,6 +91,7 @@ class ChangeRow:
     overlap: float = nan
     largest_angle: float = nan
     intruders: float = nan
+    undecided: float = nan
 
     metrics: Mapping[str, MetricChange] = field(default_factory=dict)
 
@@ -147,6 +148,7 @@ DEFINITIONS: dict[str, str] = {
     "largest_angle": "Largest of those angles, in degrees.",
     "intruders": "Leading directions of the other model that are far from every one of the base's singular vectors, on "
     "one side of the matrix at least.",
+    "undecided": "Leading directions whose bounds do not tell whether they are intruders.",
     **{
         column: f"{text} {OF_A_LAYER[metric]}"
         for metric in METRICS

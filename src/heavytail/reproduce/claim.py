@@ -12,7 +12,11 @@ import numpy as np
 
 from heavytail.reproduce.published import Table
 
-__all__ = ["Check", "Claim", "Outcome", "Row", "Verdict", "printed", "within"]
+__all__ = ["OWN", "Check", "Claim", "Outcome", "Row", "Verdict", "printed", "within"]
+
+
+OWN = "a figure of the reference's own computation from these tables, not printed in the paper"
+"""Note of a check whose number was worked out from what was published, and not itself published."""
 
 
 class Verdict(StrEnum):

@@ -33,7 +33,7 @@ from heavytail.spectra.lanczos import Krylov, jacobi, jacobi_of_points, krylov_s
 from heavytail.spectra.lapack import add_gram
 from heavytail.weights.tensor import Array
 
-__all__ = ["Subspaces", "compare_subspaces"]
+__all__ = ["Subspaces", "compare_subspaces", "memory"]
 
 _SMALL = 768  # up to this M it costs no more to compute all vectors
 _MATRICES = 3  # most memory for the rows that are kept, in matrices of M x M float64
@@ -107,7 +107,7 @@ def compare_subspaces(base: Blocks, tuned: Blocks, N: int, M: int, k: int = 10, 
         (array([0., 0.]), array([[1., 1.],
                [1., 1.]]), 0)
     """
-    whole = M <= _SMALL or 4 * (2 * k + _SPARE) > M
+    whole = _decomposed(M, k)
     V = np.zeros((M, 0))
     ours = _read(tuned, np.zeros((N, 0)), M, whole)
     for krylov in _spaces(ours, whole, _random(M, k + _SPARE)):
@@ -188,7 +188,8 @@ class _Matrix:
         N, M = self.shape
         if N == M:
             return np.ones(self.pulled.shape[1])
-        A = (_gram(self.rows, M) if self.gram is None else self.gram) / self.trace
+        A = _gram(self.rows, M) if self.gram is None else self.gram.copy(order="F")
+        A /= self.trace
         A.flat[:: M + 1] += rounding
         factor = cho_factor(A, lower=True, overwrite_a=True)
         return np.asarray(np.einsum("ij,ij->j", self.pulled, cho_solve(factor, self.pulled)))
@@ -308,3 +309,30 @@ def _cosines(Q0: Matrix, Q1: Matrix) -> Matrix:
     """Give the cosines of the principal angles between the spans of the first columns of two orthonormal bases."""
     k = min(Q0.shape[1], Q1.shape[1])
     return np.linalg.svd(Q0[:, :k].T @ Q1[:, :k], compute_uv=False).clip(max=1.0)
+
+
+def memory(N: int, M: int, k: int, itemsize: int) -> int:
+    """Give the most bytes that `compare_subspaces` holds at a time, without what the rows' reader does.
+
+    The rows of one matrix, or its W^T W; the leading vectors of both on the side of length N, with what their QR takes;
+    the basis of a space of all passes, what is decomposed within it, or a W^T W to take lengths from; and blocks.
+
+    Args:
+        N: number of rows.
+        M: number of columns.
+        k: number of directions.
+        itemsize: bytes of a number as it is stored.
+    """
+    block = 2 * k + _SPARE
+    kept = N * M * max(itemsize, 4) * (N <= _MATRICES * M)
+    if _decomposed(M, k):
+        inside = 7 * M * M + 3 * M * block
+    else:
+        d = min(M, _PASSES * block)
+        inside = M * d + max(5 * d * d, M * M * (N > M)) + 8 * M * block + M * M * (not kept)
+    return kept + 8 * (N * k + max(6 * N * k, inside) + 3 * M * min(block_rows(M), N))
+
+
+def _decomposed(M: int, k: int) -> bool:
+    """Whether it takes no longer to compute all vectors."""
+    return M <= _SMALL or 4 * (2 * k + _SPARE) > M

@@ -95,13 +95,20 @@ def bootstrap(x: ArrayLike, fit: PowerLawFit, count: int, seed: Seed, *, eigenva
 
 
 def bootstrap_pairs(
-    x: ArrayLike, y: ArrayLike, fits: tuple[PowerLawFit, PowerLawFit], count: int, seed: Seed
+    x: ArrayLike,
+    y: ArrayLike,
+    fits: tuple[PowerLawFit, PowerLawFit],
+    count: int,
+    seed: Seed,
+    *,
+    related: bool = True,
 ) -> tuple[Vector, Vector]:
-    """Refit two samples together, in replicates that draw the same places in the order of both.
+    """Refit two samples together, in replicates that draw the same places in the order of both, from the largest on.
 
     Where the samples are two states of one thing, such as the eigenvalues of a matrix before and after it was trained
     further, their fits err together, and the difference of their exponents is far better known than either of them.
-    Samples of different sizes share nothing, and are drawn apart.
+    That holds for matrices a large part of which is the same: of independent ones of one law such intervals of the
+    difference leave out 0 in a quarter of all cases, for one in twenty.
 
     Args:
         x: (n,) positive sample, ascending.
@@ -109,6 +116,8 @@ def bootstrap_pairs(
         fits: the fits of both by `fit_power_law`.
         count: number of replicates, at least 39.
         seed: seed or generator.
+        related: whether the samples are two states of one thing; if not, places are drawn for each of them. A place
+            that only the larger sample has is drawn for that one alone.
 
     Returns:
         (count,) exponents of the replicates of x, and of y, in the same order.
@@ -128,9 +137,12 @@ def bootstrap_pairs(
     x, y, rng = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), np.random.default_rng(seed)
     alphas = np.empty((2, count))
     for replicate in range(count):
-        places = np.sort(rng.integers(x.size, size=x.size))
-        others = places if y.size == x.size else np.sort(rng.integers(y.size, size=y.size))
-        alphas[:, replicate] = 1 + _slope(x[places], fits[0]), 1 + _slope(y[others], fits[1])
+        if related:
+            places = np.sort(rng.integers(max(x.size, y.size), size=max(x.size, y.size)))
+            drawn = tuple(sample[sample.size - 1 - places[places < sample.size]][::-1] for sample in (x, y))
+        else:
+            drawn = tuple(_resampled(sample, rng) for sample in (x, y))
+        alphas[:, replicate] = [1 + _slope(sample, fit) for sample, fit in zip(drawn, fits, strict=True)]
     return alphas[0], alphas[1]
 
 

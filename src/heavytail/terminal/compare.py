@@ -47,12 +47,14 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     rows = [row for row in comparison.rows if row.status not in ("skipped", "unmatched")]
     if comparison.summary["adapter"]:  # what it leaves as it is, it says nothing of
         rows = [row for row in rows if row.change != "none"]
-    console.print(_table(rows, console.width))
+    shown = _columns(rows, console.width)
+    console.print(_table(rows, shown, console.width))
     for row in rows:
         if row.status != "ok":
             console.print(f"{escaped(row.name)}: {row.status}: {escaped(row.reason)}", highlight=False, style="red")
     if any(row.status == "ok" and row.change != "none" for row in rows):
-        console.print("", *wrap(_LEGEND, console.width), sep="\n", style="dim", highlight=False)
+        legend = "; ".join(text for column, text in _LEGENDS.items() if column in shown)
+        console.print("", *wrap(legend, console.width), sep="\n", style="dim", highlight=False)
     console.print()
     for line in _whole(comparison):
         console.print(line, highlight=False)
@@ -63,27 +65,33 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(f"note: {escaped(note)}", highlight=False)
 
 
-def _table(rows: Sequence[ChangeRow], width: int) -> Table:
-    names = [visible(row.name) for row in rows]
-    cells = {column: [title, *(_cell(row, column) for row in rows)] for column, title in _TITLES.items()}
-    need = {column: _GAP + width_of(texts) for column, texts in cells.items()}
-    name = width_of(["layer", *names])
+def _columns(rows: Sequence[ChangeRow], width: int) -> list[str]:
+    """Choose the columns that there is room for."""
+    need = {c: _GAP + width_of([title, *(_cell(row, c) for row in rows)]) for c, title in _TITLES.items()}
     room = width - sum(need[column] for column in _ALWAYS)
+    name = min(width_of(["layer", *(visible(row.name) for row in rows)]), _NAME)
     columns = set(_ALWAYS)
     for column in _BY_ROOM:
-        if room - need[column] < min(name, _NAME):
+        if room - need[column] < name:
             break
         columns.add(column)
         room -= need[column]
+    return [column for column in _TITLES if column in columns]
+
+
+def _table(rows: Sequence[ChangeRow], shown: Sequence[str], width: int) -> Table:
+    cells = {column: [_TITLES[column], *(_cell(row, column) for row in rows)] for column in shown}
+    names = [visible(row.name) for row in rows]
+    room = width - sum(_GAP + width_of(texts) for texts in cells.values())
+    name = max(1, min(width_of(["layer", *names]), room))
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("layer", no_wrap=True)
-    shown = [column for column in _TITLES if column in columns]
     for column in shown:
         table.add_column(_TITLES[column], justify="left" if column in _WORDS else "right", no_wrap=True)
     for i, row in enumerate(rows):
         style = "red" if row.status != "ok" else "yellow" if row.intruders > 0 else None
-        texts = (escape(cells[column][i + 1]) for column in shown)
-        table.add_row(escape(shortened(names[i], max(1, min(name, room)))), *texts, style=style)
+        texts = (escape(column[i + 1]) for column in cells.values())
+        table.add_row(escape(shortened(names[i], name)), *texts, style=style)
     return table
 
 
@@ -96,7 +104,7 @@ def _cell(row: ChangeRow, column: str) -> str:
         "rank": lambda row: _count(row.delta_rank),
         "suggested": _suggested,
         "overlap": lambda row: f"{row.overlap:.3f}" if isfinite(row.overlap) else "–",
-        "intruders": lambda row: f"{row.intruders:.0f}/{row.directions:.0f}" if isfinite(row.intruders) else "–",
+        "intruders": lambda row: _intruders(row),
         "alpha": lambda _: f"{alpha.base:.2f} → {alpha.tuned:.2f}" if alpha and isfinite(alpha.change) else "–",
         "alpha_change": lambda row: "–" if row.change == "none" else _interval(alpha),
         "phase": _phase,
@@ -110,11 +118,19 @@ def _shape(row: ChangeRow) -> str:
     return (f"{row.num_matrices:.0f} × " if row.num_matrices > 1 else "") + f"{row.N:.0f} × {row.M:.0f}"
 
 
+def _intruders(row: ChangeRow) -> str:
+    if not isfinite(row.intruders):
+        return "–"
+    most = f"–{row.intruders + row.undecided:.0f}" if row.undecided else ""
+    return f"{row.intruders:.0f}{most}/{row.directions:.0f}"
+
+
 def _suggested(row: ChangeRow) -> str:
     if not isfinite(row.suggested_rank):
         return "–"
     share = f" ({row.suggested_share:.0%})" if row.suggested_rank and isfinite(row.suggested_share) else ""
-    return f"{row.suggested_rank:.0f}{share}"
+    about = "~" if row.suggested_rank and row.delta_fits == 0 else ""
+    return f"{about}{row.suggested_rank:.0f}{share}"
 
 
 def _phase(row: ChangeRow) -> str:
@@ -153,10 +169,9 @@ def _whole(comparison: Comparison) -> list[str]:
     kinds = [f"{count} {_KINDS.get(kind, kind)}" for kind, count in summary["changes"].items() if count]
     if small := sum(not row.change for row in ok):
         kinds.append(f"{small} too small to tell")
-    odd = f" (in {summary['misshapen']} the bulk is not quite that of noise)" if summary["misshapen"] else ""
     adapted = "the adapted ones" if summary["adapter"] else "all"
     lines = [
-        f"{summary['ok']} matrices compared, {summary['parameters']:,} parameters: {', '.join(kinds)}{odd}",
+        f"{summary['ok']} matrices compared, {summary['parameters']:,} parameters: {', '.join(kinds)}",
         f"‖Δ‖/‖W‖ over {adapted} {_significant(summary['relative_change'])}",
     ]
     if summary["vectors"]:
@@ -170,17 +185,20 @@ def _whole(comparison: Comparison) -> list[str]:
     if means:
         lines.append("means and their change (standard error over layers): " + ", ".join(means))
     if isfinite(summary["intruders"]):
-        lines.append(f"intruder dimensions: {summary['intruders']} of {summary['directions']} leading directions")
+        open_ = f", {summary['undecided']} undecided" if summary["undecided"] else ""
+        found, of = summary["intruders"], summary["directions"]
+        lines.append(f"intruder dimensions: {found} of {of} leading directions{open_}")
     return lines
 
 
 _KINDS = {"none": "unchanged"}
 
-_LEGEND = (
-    "Δ: the change; spiked: noise and directions beyond it; LoRA rank: directions beyond noise, and their share of Δ; "
-    "overlap: of the leading directions of both, 1 for equal ones; intruders: leading directions far from all of the "
-    "base's"
-)
+_LEGENDS = {
+    "change": "Δ: the change; spiked: noise and directions beyond it",
+    "suggested": "LoRA rank: directions beyond noise, and their share of Δ; ~ beside a bulk not quite that of noise",
+    "overlap": "overlap: of the leading directions of both, 1 for equal ones",
+    "intruders": "intruders: leading directions far from all of the base's",
+}
 
 
 def _alone(comparison: Comparison) -> list[str]:

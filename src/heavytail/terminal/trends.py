@@ -21,6 +21,7 @@ from heavytail.trends.report import LEAST_MODELS, Trend, TrendsReport
 __all__ = ["print_ranking", "print_trends"]
 
 _SHORTEST = 12  # cells of a name, whatever the room
+_FITTED = 3  # models of which a line need not go through every one
 _MANY = 12  # groups above which those of too few models are left to the files
 _ROUNDING = 1e-9  # what is less is the rounding of nothing
 _TOO_FEW = "too few"
@@ -96,11 +97,11 @@ def _block(title: str, lines: Mapping[str, tuple[Trend, str]], console: Console)
 
 def _association(found: Association, adjusted: float) -> tuple[str, ...]:
     low, high = _number(found.kendall_lo), _number(found.kendall_hi)
+    fit = (_number(found.r2), _error(found.rmse)) if found.n >= _FITTED else ("–", "–")  # any two are on a line
     return (
         str(found.n),
         _significant(found.slope),
-        _number(found.r2),
-        _error(found.rmse),
+        *fit,
         _number(found.kendall_tau) + (f" [{low} {high}]" if isfinite(found.kendall_lo) else ""),
         _number(found.spearman_rho),
         _probability(found.p_kendall),

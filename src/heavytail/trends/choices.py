@@ -22,12 +22,26 @@ QUALITIES = (
     *("top1_accuracy", "accuracy", "acc", "test_accuracy", "val_accuracy", "balanced_accuracy"),
     *("top1_error", "error", "test_error", "val_error", "top5_accuracy", "top5_error"),
     *("roc_auc", "auc", "pr_auc", "f1", "map", "miou", "bleu", "quality", "score"),
-    *("perplexity", "ppl", "loss", "test_loss", "val_loss", "mae", "rmse", "mse", "wer", "cer", "eer"),
+    *("perplexity", "ppl", "loss", "test_loss", "val_loss", "nll", "bits_per_byte", "bpb", "bpc"),
+    *("mae", "mape", "rmse", "rmsd", "mse", "wer", "cer", "eer", "fid"),
 )
 """Columns that are recognised as a quality, the first of which is taken."""
 
 _LOSSES = frozenset(
-    {"error", "err", "loss", "nll", "perplexity", "ppl", "mae", "rmse", "mse", "wer", "cer", "eer", "fid"}
+    {
+        *("error", "errors", "err", "errs", "loss", "losses", "nll", "perplexity", "perplexities", "ppl", "xent"),
+        *("mae", "mape", "rmse", "rmsd", "rmsle", "mse", "msd", "wer", "cer", "eer", "fid", "bpb", "bpc", "bpd"),
+        *("brier", "ece"),
+    }
+)
+_COMPOUND_LOSS = re.compile(r"(^|_)((bits|nats)_?per_|cross_?entropy|neg(ative)?_?log_?lik)")
+_NEGATED = ("neg", "negative")  # "neg_mean_squared_error" is better when higher
+_SCORES = frozenset(
+    {
+        *("accuracy", "accuracies", "acc", "auc", "auroc", "roc", "f", "map", "ap", "iou", "miou", "dice", "bleu"),
+        *("rouge", "meteor", "precision", "recall", "sensitivity", "specificity", "score", "scores", "quality"),
+        *("correlation", "pearson", "spearman", "kappa", "mcc", "psnr", "ssim", "elo", "reward", "likelihood", "top"),
+    }
 )
 _GROUPS = ("series", "family", "group")
 _COARSER = ("collection", "dataset")  # what a group should not mix: other measurements, other figures of quality
@@ -47,14 +61,19 @@ def listed(names: Iterable[object], most: int = _SHOWN) -> str:
     return ", ".join(texts) if len(texts) <= most + 1 else f"{', '.join(texts[:most])} and {len(texts) - most} more"
 
 
-def is_loss(name: str) -> bool:
-    """Tell from the name of a quality whether the smaller is the better.
+def is_loss(name: str) -> bool | None:
+    """Tell from the name of a quality whether the smaller is the better; None if the name does not say.
 
     Example:
-        >>> is_loss("top1_error"), is_loss("val-loss"), is_loss("top1_accuracy"), is_loss("closs_auc")
-        (True, True, False, False)
+        >>> is_loss("top1_error"), is_loss("bits_per_byte"), is_loss("top1_accuracy"), is_loss("closs")
+        (True, True, False, None)
     """
-    return bool(_LOSSES & set(re.split(r"[^a-z]+", name.lower())))
+    words = re.split(r"[^a-z]+", name.lower())
+    if _COMPOUND_LOSS.search("_".join(words)):
+        return True
+    if _LOSSES.intersection(words):
+        return words[0] not in _NEGATED
+    return False if _SCORES.intersection(words) else None
 
 
 def choose_models(frame: pd.DataFrame, where: Sequence[str], others: Iterable[str] = ()) -> pd.DataFrame:

@@ -26,7 +26,7 @@ those of 5 models, whose rank correlations take few values; the R2 of 5 models i
 
 from __future__ import annotations
 
-from math import atanh, inf, nan, pi, sqrt, tanh
+from math import asin, atanh, inf, nan, pi, sin, sqrt, tanh
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,7 @@ FEWEST_RESAMPLES = 39
 
 _NORMAL = 1.959963984540054
 _TAIL = 0.025
-_POPULATION = np.linspace(-1, 1, 20001)  # of Kendall's tau
+_HALVINGS = 60  # of an interval of 2 or less: down to rounding
 _EDGE = 1e-12
 _TINY = np.finfo(float).tiny
 
@@ -88,12 +88,8 @@ def kendall_interval(x: Vector, y: Vector, weights: Matrix) -> Interval:
     n = len(x)
     if n < FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
         return nan, nan
-    tau = _kendall(x, y, np.ones((1, n)))[0]
-    rho = np.sin(pi / 2 * _POPULATION)
-    spread = 1 - _POPULATION**2 + 2 * (n - 2) * (1 / 9 - (2 / pi * np.arcsin(rho / 2)) ** 2)
-    deviation = np.sqrt(np.maximum(spread, 0) * 2 / (n * (n - 1)))
-    held = _POPULATION[np.abs(tau - _POPULATION) <= _NORMAL * deviation + 2 / (n * (n - 1)) + _EDGE]
-    return _with_bootstrap((float(held[0]), float(held[-1])), _kendall(x, y, weights))
+    tau = float(_kendall(x, y, np.ones((1, n)))[0])
+    return _with_bootstrap((-_largest_tau(-tau, n), _largest_tau(tau, n)), _kendall(x, y, weights))
 
 
 def spearman_interval(x: Vector, y: Vector, weights: Matrix) -> Interval:
@@ -119,11 +115,13 @@ def slope_interval(x: Vector, y: Vector, strata: NDArray[np.intp]) -> Interval:
     Args:
         x: (n,) metric.
         y: (n,) quality.
-        strata: (n,) to which stratum each model belongs: 0, 1, ..., each with two models or more.
+        strata: (n,) to which stratum each model belongs: 0, 1, ..., each with two models or more. One whose metric is
+            constant tells nothing of the slope, nor of how sure it is, and is left out.
     """
+    x, y, strata = _varying(x, y, strata)
     counts = np.bincount(strata)
     degrees = len(x) - len(counts) - 1
-    if len(x) < FEWEST or degrees < 1 or np.ptp(x) == 0:
+    if len(x) < FEWEST or degrees < 1:
         return nan, nan
     dx, dy = (z - (np.bincount(strata, z) / counts)[strata] for z in (x, y))
     if not (total := dx @ dx):
@@ -153,6 +151,36 @@ def r2_interval(x: Vector, y: Vector) -> Interval:
     ends = (tanh(centre - reach), tanh(centre + reach))
     squares = sorted(end**2 for end in ends)
     return (0.0 if ends[0] <= 0 <= ends[1] else squares[0]), squares[1]
+
+
+def _largest_tau(tau: float, n: int) -> float:
+    """Give the largest population's tau under which the one observed of n models is not surprisingly small.
+
+    What is not surprising is an interval, with tau in it, for the deviation is a concave function of the population's.
+    """
+
+    def surprises(population: float) -> bool:
+        rho = sin(pi / 2 * population)
+        spread = 1 - population**2 + 2 * (n - 2) * (1 / 9 - (2 / pi * asin(rho / 2)) ** 2)
+        deviation = sqrt(max(spread, 0) * 2 / (n * (n - 1)))
+        return population - tau > _NORMAL * deviation + 2 / (n * (n - 1)) + _EDGE
+
+    low, high = tau, 1.0
+    if not surprises(high):
+        return high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if surprises(middle) else (middle, high)
+    return low
+
+
+def _varying(x: Vector, y: Vector, strata: NDArray[np.intp]) -> tuple[Vector, Vector, NDArray[np.intp]]:
+    """Keep the strata whose metric varies, numbered anew."""
+    first = np.full(strata.max(initial=-1) + 1, nan)
+    first[strata] = x  # one of each
+    varies = np.bincount(strata, x != first[strata]) > 0
+    kept = varies[strata]
+    return x[kept], y[kept], (np.cumsum(varies) - 1)[strata[kept]]
 
 
 def _with_bootstrap(interval: Interval, resampled: Vector) -> Interval:

@@ -18,7 +18,17 @@ from heavytail.report.model_report import summarise
 if TYPE_CHECKING:
     from heavytail.report.model_report import ModelReport
 
-__all__ = ["FUNCTIONS", "METRICS", "USUAL", "Metric", "metric_named", "metric_values", "model_metrics", "row_metrics"]
+__all__ = [
+    "FUNCTIONS",
+    "LACKING",
+    "METRICS",
+    "USUAL",
+    "Metric",
+    "metric_named",
+    "metric_values",
+    "model_metrics",
+    "row_metrics",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,9 @@ USUAL = (
     *("log_frobenius_product", "log_spectral_product", "log_path_norm"),
 )
 """Those that the papers compare; every further one that is looked at makes the others less sure."""
+
+LACKING = ("failed", "unsupported")
+"""Status of a row that is a matrix, or may be, of which there are no numbers."""
 
 FUNCTIONS = ("ln", "log10")
 """What can be taken of a metric: `ln(spectral_norm)`."""
@@ -153,8 +166,8 @@ def row_metrics(rows: Iterable[Row], *, operators: bool = False) -> dict[str, fl
     A product is over all ok rows, as a log10 of norms that are not squared. The norm of a convolution is that of its
     whole kernel; its spectral norm is the largest of its slices', a lower bound of the operator's (which
     `analyze --conv operator` computes). An embedding is a factor like any other: it is a linear map of one-hot inputs.
-    A product that lacks a factor would be that of another network, so it is NaN where a row failed, or where a matrix
-    is zero.
+    A product that lacks a factor would be that of another network, so it is NaN where a row failed or is
+    unsupported, or where a matrix is zero.
 
     Args:
         rows: of the table, of any status.
@@ -170,7 +183,7 @@ def row_metrics(rows: Iterable[Row], *, operators: bool = False) -> dict[str, fl
     found["norm"] = _mean(row.norm for row in ok)
     found["spectral_norm"] = _mean(row.lambda_max for row in ok)
     found["log_stable_rank"] = _mean(log10(row.stable_rank) for row in ok if row.stable_rank > 0)
-    whole = bool(ok) and all(row.status != "failed" for row in rows)
+    whole = bool(ok) and all(row.status not in LACKING for row in rows)
     found["log_frobenius_product"] = sum(row.log_norm for row in ok) / 2 if whole and not operators else nan
     found["log_spectral_product"] = sum(row.log_spectral_norm for row in ok) / 2 if whole else nan
     found["log10_parameters"] = log10(summary["parameters"]) if summary["parameters"] and not operators else nan

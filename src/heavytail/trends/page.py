@@ -15,6 +15,7 @@ from heavytail.report.curves import significant
 from heavytail.report.html import page, plain_items, plural
 from heavytail.report.payload import number, numbers, printable
 from heavytail.trends.metrics import metric_named
+from heavytail.trends.report import LEAST_MODELS
 from heavytail.trends.verdict import LEVEL, OPEN, REVERSED, SUPPORTED, TOO_FEW
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ _OVERVIEW: Mapping[str, tuple[str, str, str]] = {
     "pooled_tau": ("pooled", "τ", "Kendall's tau over all pairs of models."),
     "opposed": ("pooled", "opposed", "Whether pooled and within slopes differ in sign (Simpson's paradox)."),
     "sign_error": ("sign error", "mean", "Share of the pairs of models of a series that the metric puts in the wrong "
-                   "order, mean over series. A coin reaches 0.5."),
-    "robust": ("sign error", "worst", "In the series where it is largest: the robust sign error of Dziugaite et al. "
-               "(2020)."),
+                   f"order, mean over series of at least {LEAST_MODELS} models. A coin reaches 0.5."),
+    "robust": ("sign error", "worst", f"In the series of at least {LEAST_MODELS} models where it is largest: "
+               "the robust sign error of Dziugaite et al. (2020)."),
 }  # fmt: skip
 _SERIES: Mapping[str, tuple[str, str, str]] = {
     "series": ("", "series", "Models that belong together, by the grouping that was asked for."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
@@ -15,17 +14,24 @@ from typing import Any
 import numpy as np
 
 from heavytail.diagnosis.row import Row
-from heavytail.errors import RequestError, SourceError
+from heavytail.errors import RequestError
 from heavytail.report.model_report import ModelReport
 from heavytail.report.writing import json_text, plain
-from heavytail.trends.evidence import ACROSS, PUBLISHED, Evidence, measure
+from heavytail.trends.choices import listed
+from heavytail.trends.evidence import ACROSS, OVERCONFIDENT, PUBLISHED, Evidence
 from heavytail.trends.families import ALIKE, least_alike, patterns
+from heavytail.trends.matching import match
 from heavytail.trends.metrics import metric_named, metric_values
 from heavytail.trends.models import Model, distinct, read_model
+from heavytail.trends.own_evidence import own_evidence
 
 __all__ = ["Ranked", "Ranking", "rank"]
 
 _USUAL = "alpha_weighted"  # of the published metrics, that which orders most pairs rightly; log_alpha_norm ties with it
+_PUBLISHED_UNITS = (
+    "the evidence is of metrics as WeightWatcher 0.2.7 computed them; the differences here are heavytail's own, which "
+    "may be larger or smaller"
+)
 _QUANTILES = np.array([NormalDist().inv_cdf((k + 0.5) / 400) for k in range(400)])
 _WIDTH = 2 * NormalDist().inv_cdf(0.975)  # of a 95 % interval, in standard deviations
 
@@ -81,10 +87,12 @@ class Ranking:
     def sentence(self) -> str:
         """What the ranking says and how far it can be trusted, in a sentence or two."""
         title, evidence = metric_named(self.metric).title, self.evidence
-        worst = f" (worst series {evidence.worst:.0%})" if isfinite(evidence.worst) else ""
+        seen = f"{evidence.by_series:.0%} of pairs rightly"
+        if isfinite(evidence.worst):
+            seen += f" in the mean over series (worst series {evidence.worst:.0%}; all pairs {evidence.right:.0%})"
         said = (
             f"By {title}, {self.models[0].model} is the best of {len(self.models)} with a probability of about "
-            f"{self.first:.0%}: among {evidence.source} {title} ordered {evidence.right:.0%} of pairs rightly{worst}."
+            f"{self.first:.0%}: among {evidence.source} {title} ordered {seen}."
         )
         if evidence is PUBLISHED.get(self.metric):
             said += " How far that carries to other tasks is not known."
@@ -131,7 +139,8 @@ def rank(
         sources: at least two models, each a checkpoint or anything else that `analyze` reads, a report, or the JSON,
             CSV or Parquet that a report wrote.
         metric: by which to order; by default the one that the evidence supports best.
-        evidence: the JSON of trends, of models that were measured as these are; by default the published series.
+        evidence: the JSON of trends, of models that were measured as these are; by default the published series, whose
+            metrics are WeightWatcher 0.2.7's.
         across_families: whether to order models that are not of one family.
         jobs: threads of the analyses.
         cache: folder where the analyses keep finished results.
@@ -139,11 +148,11 @@ def rank(
 
     Raises:
         SourceError: if a model or the evidence cannot be read.
-        RequestError: if the models are not of one family, or the evidence supports no metric.
+        RequestError: if the models are not of one family, or the evidence does not support the metric, or any.
     """
     from heavytail import __version__
 
-    chosen = _published(metric) if evidence is None else _supported(Path(evidence), metric)
+    chosen, told = (_published(metric), ()) if evidence is None else own_evidence(Path(evidence), metric)
     if len(sources) < 2:
         raise RequestError(f"rank needs at least two models; there are {len(sources)}")
     models = distinct(read_model(source, jobs=jobs, cache=cache, progress=progress) for source in sources)
@@ -159,6 +168,7 @@ def rank(
         for model, value in zip(models, values, strict=True)
         if not isfinite(value)
     )
+    notes += (_PUBLISHED_UNITS,) if evidence is None else _circular(models, told, Path(evidence))
     order = [int(k) for k in np.argsort(-chosen.direction * values, kind="stable") if isfinite(values[k])]
     if len(order) < 2:
         raise RequestError(f"fewer than two of the models have {chosen.metric}")
@@ -177,6 +187,11 @@ def rank(
 
 
 def _published(metric: str | None) -> Evidence:
+    if metric is not None and metric in OVERCONFIDENT:
+        raise RequestError(
+            f"the published series do not support {metric!r}: {OVERCONFIDENT[metric]}; it can be "
+            f"{', '.join(PUBLISHED)}, and --evidence takes that of your own models"
+        )
     if metric is not None and metric not in PUBLISHED:
         raise RequestError(
             f"there is no published evidence on {metric!r}, but on {', '.join(PUBLISHED)}; "
@@ -185,32 +200,13 @@ def _published(metric: str | None) -> Evidence:
     return PUBLISHED[metric or _USUAL]
 
 
-def _supported(path: Path, metric: str | None) -> Evidence:
-    """Take from a report of trends the evidence on the metric asked for, or on the supported one that errs least."""
-    try:
-        told = json.loads(path.read_bytes())
-        trends, models, quality = told["trends"], told["models"], told["quality"]
-    except OSError as error:
-        raise SourceError(path, error.strerror or str(error)) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(path, "is not what trends --json writes (trends, models, quality)") from error
-    known = {trend["metric"]: trend for trend in trends}
-    if metric is not None and metric not in known:
-        raise RequestError(f"{path} has no trend of {metric!r}, but of {', '.join(known)}")
-    looked = [known[metric]] if metric is not None else trends
-    verdicts = ", ".join(f"{trend['metric']} {trend['verdict']}" for trend in looked)
-    found = []
-    for trend in (trend for trend in looked if trend["verdict"] == "supported"):
-        sign = 1 if quality["higher_is_better"] else -1
-        better = np.array([nan if one["quality"] is None else sign * one["quality"] for one in models])
-        values = [nan if (x := one["metrics"][trend["metric"]]) is None else x for one in models]
-        direction = trend["direction"] or (1 if sign * trend["within"]["slope"] > 0 else -1)
-        groups = [one["group"] for one in models]
-        found.append((trend, measure(trend["metric"], direction, values, better, groups, f"the series of {path.name}")))
-    supported = [(trend["sign_error"], k, one) for k, (trend, one) in enumerate(found) if one is not None]
-    if not supported:
-        raise RequestError(f"{path} supports no metric to rank by: {verdicts}")
-    return min(supported, key=lambda one: (one[0] is None, one[0], one[1]))[2]
+def _circular(models: Sequence[Model], told: Sequence[str], path: Path) -> tuple[str, ...]:
+    """Say which models the evidence itself is of, by their names."""
+    lowered = [name.lower() for name in told]
+    known = [model.name for model in models if any(match(name.lower(), lowered) for name in (model.name, model.also))]
+    if not known:
+        return ()
+    return (f"by their names {path.name} knows the quality of {listed(known)}: for these its evidence is no forecast",)
 
 
 def _alikeness(models: Sequence[Model], across_families: bool) -> float:

@@ -21,6 +21,7 @@ from heavytail.trends.choices import (
     listed,
 )
 from heavytail.trends.matching import ALSO, join
+from heavytail.trends.metrics import LACKING
 from heavytail.trends.models import Model, distinct, has_layers, of_layers, read_frame, read_model
 from heavytail.trends.table import ModelTable
 
@@ -90,7 +91,10 @@ def read_table(
         notes += joined
     frame, dropped = _with_quality(frame, column)
     if higher_is_better is None:
-        higher_is_better = not is_loss(column)
+        loss = is_loss(column)
+        higher_is_better = not loss
+        if loss is None:
+            said += (f"{column} is taken as higher is better; --lower-is-better says otherwise",)
     found = choose_metrics(frame, metrics, column)
     some = np.any([np.isfinite(values) for values in found.values()], axis=0)
     if not some.all():
@@ -140,8 +144,9 @@ def _frame(sources: Sequence[Source], how: Mapping[str, Any]) -> tuple[pd.DataFr
             models.append(read_model(source, **how))
     notes = _differing(models)
     for model in distinct(models):
-        if failed := sum(row.status == "failed" for row in model.rows):
-            notes += (f"{model.name}: {failed} rows failed and are not in its metrics",)
+        counts = {status: sum(row.status == status for row in model.rows) for status in LACKING}
+        if lacking := [f"{count} {status}" for status, count in counts.items() if count]:
+            notes += (f"{model.name}: rows that are not in its metrics: {' and '.join(lacking)}",)
     if models:
         tables.append(pd.DataFrame([{"model": model.name, ALSO: model.also} | model.metrics for model in models]))
     return pd.concat(tables, ignore_index=True), notes

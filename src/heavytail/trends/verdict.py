@@ -59,14 +59,17 @@ def find_family(groups: Sequence[tuple[Matrix, Vector]], seed: int | np.random.G
     rng = np.random.default_rng(seed)
     drawn = _drawn([number_of_orders(len(quality)) for _, quality in groups], rng)
     own: list[Vector] = []
-    total, lowest, highest = np.zeros((1, 1)), np.ones(1), np.ones(1)
+    total, lowest = np.zeros((1, 1)), np.ones(1)
+    farthest, chance = np.zeros((2, 1)), np.ones((2, 1))  # the largest and the smallest sum, and how often it comes
     for (metrics, quality), rows in zip(groups, drawn, strict=True):
         statistics = permuted_kendall(metrics, quality, orders(len(quality), rng))
         p_values = shares(statistics)
         own.append(p_values[0])
         total = total + statistics[rows]
         lowest = np.minimum(lowest, p_values[rows].min(axis=1))
-        highest = highest * np.mean(statistics == statistics.max(axis=0), axis=0)
+        most = np.stack((statistics.max(axis=0), -statistics.min(axis=0)))
+        farthest = farthest + most
+        chance = chance * [np.mean(statistics == end, axis=0) for end in (most[0], -most[1])]
     cells, within = np.stack(own), shares(total)
     families = np.sort(lowest), np.sort(within.min(axis=1))
     either = np.sort(np.minimum(_reached(lowest, families[0]), _reached(within.min(axis=1), families[1])))
@@ -75,7 +78,7 @@ def find_family(groups: Sequence[tuple[Matrix, Vector]], seed: int | np.random.G
         adjusted=np.maximum(cells, _reached(_reached(cells, families[0]), either)),
         within=within[0],
         within_adjusted=np.maximum(within[0], _reached(_reached(within[0], families[1]), either)),
-        within_least=np.minimum(1, 2 * highest),
+        within_least=np.minimum(1, np.sum(np.where(farthest == farthest.max(axis=0), chance, 0), axis=0)),
     )
 
 

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
-__all__ = ["AdapterConfig"]
+from heavytail.errors import SourceError
+from heavytail.weights.faults import one_line, quoted, reading
+from heavytail.weights.places.files import File
 
+__all__ = ["LORA", "AdapterConfig"]
+
+LORA = "LORA"  # as PEFT spells its type
+
+_MOST_BYTES = 1 << 24
 _OTHER_PRODUCTS = ("use_bdlora", "use_qalora")  # a block-diagonal factor, and one that acts on averaged inputs
 _LONGEST, _MOST_CHOICES = 256, 3  # of a pattern, and of the names that it is held against
+
+_Patterns = tuple[tuple[re.Pattern[str], float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterConfig:
-    """What PEFT's adapter_config.json says; what is not of the type it should be counts as not said.
+    """What PEFT's adapter_config.json says; what is not there, or null, is not said.
 
     Attributes:
+        peft_type: which kind of adapter it is; of another kind than LORA the rest is not known.
         lora_alpha: alpha of all modules but those below.
         alphas: patterns of modules with another one.
         rank: the rank of all modules but those below.
@@ -29,33 +41,54 @@ class AdapterConfig:
         odd: patterns that are not understood.
     """
 
-    lora_alpha: float | None
-    alphas: tuple[tuple[re.Pattern[str], Any], ...]
-    rank: float | None
-    ranks: tuple[tuple[re.Pattern[str], Any], ...]
-    use_rslora: bool
-    fan_in_fan_out: bool
-    shared: bool
-    other: str
-    odd: tuple[str, ...]
+    peft_type: str = LORA
+    lora_alpha: float | None = None
+    alphas: _Patterns = ()
+    rank: float | None = None
+    ranks: _Patterns = ()
+    use_rslora: bool = False
+    fan_in_fan_out: bool = False
+    shared: bool = False
+    other: str = ""
+    odd: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> AdapterConfig:
+    def read(cls, file: File) -> AdapterConfig:
+        """Read the file.
+
+        Raises:
+            SourceError: it is damaged, or says something of the wrong type. A guess would make every size wrong.
+        """
+        with reading(file, "the configuration"):
+            if file.size > _MOST_BYTES:
+                raise SourceError(file, f"is of {file.size} bytes; at most {_MOST_BYTES} are expected")
+            with file.open() as stream:
+                config = json.loads(stream.read())
+            if not isinstance(config, dict):
+                raise _unexpected(file, "its content", config, "an object")
+            return cls._of(config, file)
+
+    @classmethod
+    def _of(cls, config: Mapping[str, Any], file: File) -> AdapterConfig:
         """Take from a configuration what matters here."""
-        tables = [config.get(f"{what}_pattern") for what in ("alpha", "rank")]
-        patterns = [list(table.items()) if isinstance(table, dict) else [] for table in tables]
-        compiled = [[(key, _pattern(key), value) for key, value in items] for items in patterns]
-        alphas, ranks = (tuple((found, value) for _, found, value in items if found) for items in compiled)
+        peft_type = config.get("peft_type")
+        if not isinstance(peft_type, str | None):
+            raise _unexpected(file, "peft_type", peft_type, "a name")
+        if peft_type not in (None, LORA):  # whose keys may mean something else
+            return cls(peft_type)
+        alphas, ranks = (_table(file, config, f"{what}_pattern") for what in ("alpha", "rank"))
+        compiled = {key: _pattern(key) for key in (*alphas, *ranks)}
         return cls(
-            _number(config.get("lora_alpha")),
-            alphas,
-            _number(config.get("r")),
-            ranks,
-            config.get("use_rslora") is True,
-            config.get("fan_in_fan_out") is True,
+            LORA,
+            _number(file, "lora_alpha", config.get("lora_alpha")),
+            tuple((found, alpha) for key, alpha in alphas.items() if (found := compiled[key])),
+            _number(file, "r", config.get("r")),
+            tuple((found, rank) for key, rank in ranks.items() if (found := compiled[key])),
+            _flag(file, config, "use_rslora"),
+            _flag(file, config, "fan_in_fan_out"),
             bool(config.get("target_parameters")),
             next((name for name in _OTHER_PRODUCTS if config.get(name)), ""),
-            tuple(dict.fromkeys(key for items in compiled for key, found, _ in items if found is None)),
+            tuple(key for key, found in compiled.items() if found is None),
         )
 
     def alpha(self, module: str) -> float | None:
@@ -72,12 +105,9 @@ class AdapterConfig:
         return ""
 
 
-def _of_module(patterns: Iterable[tuple[re.Pattern[str], Any]], module: str, otherwise: float | None) -> float | None:
+def _of_module(patterns: _Patterns, module: str, otherwise: float | None) -> float | None:
     """Give what the first pattern that matches says, as PEFT does."""
-    for pattern, value in patterns:
-        if pattern.match(module[-_LONGEST:]):
-            return _number(value)
-    return otherwise
+    return next((value for pattern, value in patterns if pattern.match(module[-_LONGEST:])), otherwise)
 
 
 def _pattern(key: str) -> re.Pattern[str] | None:
@@ -95,10 +125,35 @@ def _pattern(key: str) -> re.Pattern[str] | None:
         return None
 
 
-def _number(value: object) -> float | None:
+def _number(file: File, what: str, value: object) -> float | None:
+    if value is None:
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
+        raise _unexpected(file, what, value, "a number")
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:  # a whole number of hundreds of digits
-        return None
+        number = float("inf")
+    if not isfinite(number):
+        raise _unexpected(file, what, value, "a finite number")
+    return number
+
+
+def _flag(file: File, config: Mapping[str, Any], key: str) -> bool:
+    value = config.get(key)
+    if not isinstance(value, bool | None):
+        raise _unexpected(file, key, value, "true or false")
+    return value is True
+
+
+def _table(file: File, config: Mapping[str, Any], key: str) -> dict[str, float]:
+    """Give the numbers that a table states by patterns of modules."""
+    table = config.get(key)
+    if not isinstance(table, dict | None):
+        raise _unexpected(file, key, table, "an object of numbers")
+    numbers = {pattern: _number(file, f"{key} of {quoted(pattern)}", value) for pattern, value in (table or {}).items()}
+    return {pattern: number for pattern, number in numbers.items() if number is not None}
+
+
+def _unexpected(file: File, what: str, seen: object, expected: str) -> SourceError:
+    return SourceError(file, f"{what} is {one_line(repr(seen))}; {expected} is expected")

@@ -21,15 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from heavytail.weights.adapter_config import AdapterConfig
+from heavytail.weights.adapter_config import LORA, AdapterConfig
 from heavytail.weights.faults import quoted
 from heavytail.weights.products import as_matrix, product_blocks, transposed
 from heavytail.weights.ranges import unreadable
 from heavytail.weights.tensor import Array, Factors, Source, Tensor, numpy_dtype
 
 __all__ = ["base_name", "has_adapters", "is_adapter", "join_adapters", "merged"]
-
-Config = Mapping[str, Any]
 
 _NAMES = {
     "peft": re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])(?:\.(?P<adapter>[^.]+))?\.weight"),
@@ -71,6 +69,7 @@ class _Joined(NamedTuple):
     """What an adapter adds to a layer, and what is known of it; a scaling that nothing tells is 1."""
 
     tensor: Tensor
+    adapter: str
     rank: int
     scale: float
     scaled: bool
@@ -98,7 +97,7 @@ def base_name(name: str) -> str:
 
 
 def join_adapters(
-    tensors: Iterable[Tensor], config: Config | None = None
+    tensors: Iterable[Tensor], config: AdapterConfig | None = None
 ) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
     """Join the factors of LoRA adapters into what they add to the weights of the base model.
 
@@ -114,12 +113,15 @@ def join_adapters(
     Returns:
         The tensors, a joined one in the place of the first of its factors, and notes: how many were joined, of which
         ranks and scalings; which were not, and why; what the configuration leaves open. Factors that are not joined
-        stay as they are.
+        stay as they are, as all do where the configuration is that of another kind of adapter.
     """
+    told = config or AdapterConfig()
+    if told.peft_type != LORA:
+        kind = f"adapter_config.json says peft_type {quoted(told.peft_type)}"
+        return tuple(tensors), (f"{kind}, which is not known to be a product B A: no factors are joined",)
     named = {tensor.name: tensor for tensor in tensors}
     pairs = _pairs(named.values())
     adapters = Counter(pair.module for pair in pairs)
-    told = AdapterConfig.of(config or {})
     made: dict[str, _Joined] = {}
     gone: set[str] = set()
     taken, apart = set(named), []
@@ -138,7 +140,7 @@ def join_adapters(
         for name, tensor in named.items()
         if name in made or name not in gone
     )
-    return tuple(kept), tuple(_notes(list(made.values()), apart, config, told))
+    return tuple(kept), tuple(_notes(list(made.values()), apart, config))
 
 
 def merged(base: Tensor, delta: Tensor) -> Tensor:
@@ -231,7 +233,7 @@ def _join(pair: _Pair, named: Mapping[str, Tensor], told: AdapterConfig, name: s
         files=tuple(dict.fromkeys((*B.files, *A.files))),
         factors=Factors(left, right, scale, magnitude),
     )
-    return _Joined(tensor, rank, scale, told_scale is not None, magnitude is not None)
+    return _Joined(tensor, pair.adapter, rank, scale, told_scale is not None, magnitude is not None)
 
 
 def _check(pair: _Pair, named: Mapping[str, Tensor]) -> int:
@@ -286,23 +288,41 @@ def _scale(pair: _Pair, named: Mapping[str, Tensor], told: AdapterConfig, rank: 
     return scale
 
 
-def _notes(joined: list[_Joined], apart: list[str], config: Config | None, told: AdapterConfig) -> Iterator[str]:
+def _notes(joined: list[_Joined], apart: list[str], config: AdapterConfig | None) -> Iterator[str]:
     if joined:
-        ranks, scales = [each.rank for each in joined], [each.scale for each in joined]
-        yield f"{_count(len(joined), 'LoRA adapter')} of rank {_range(ranks)}, scaling {_range(scales)}"
+        yield _told_adapters(joined)
     if unscaled := sum(not each.scaled for each in joined):
         why = "no adapter_config.json beside them" if config is None else "adapter_config.json has no lora_alpha"
-        yield f"the scaling of {_count(unscaled, 'adapter')} is not known ({why}); it is taken to be 1"
+        yield f"the scaling of {_count(unscaled, 'layer')} is not known ({why}); it is taken to be 1"
     if dora := sum(each.dora for each in joined):
         yield (
-            f"{_count(dora, 'adapter')} of DoRA: the merged weight is W + scaling B A with its rows rescaled, "
+            f"{_count(dora, 'layer')} of DoRA: the merged weight is W + scaling B A with its rows rescaled, "
             "so scaling B A alone is not the whole change"
         )
     if apart:
-        more = f" and {len(apart) - 3} more" if len(apart) > 3 else ""
-        yield f"LoRA factors that are not joined: {', '.join(apart[:3])}{more}"
-    if told.odd:
-        yield f"patterns of adapter_config.json that are not understood: {', '.join(map(quoted, told.odd[:3]))}"
+        yield f"LoRA factors that are not joined: {', '.join(apart[:3])}{_more(apart)}"
+    if config and config.odd:
+        yield f"patterns of adapter_config.json that are not understood: {', '.join(map(quoted, config.odd[:3]))}"
+
+
+def _told_adapters(joined: Iterable[_Joined]) -> str:
+    """Say of each adapter how many layers it has, of which ranks and scalings."""
+    layers: dict[str, list[_Joined]] = {}
+    for each in joined:
+        layers.setdefault(each.adapter, []).append(each)
+    sizes = {
+        name: f"of {_count(len(held), 'layer')}, rank {_range([each.rank for each in held])}, "
+        f"scaling {_range([each.scale for each in held])}"
+        for name, held in layers.items()
+    }
+    if len(sizes) == 1:
+        return f"a LoRA adapter {next(iter(sizes.values()))}"
+    each_one = [f"{quoted(name) if name else 'one without a name'} {size}" for name, size in sizes.items()]
+    return f"{len(sizes)} LoRA adapters: {'; '.join(each_one[:3])}{_more(each_one)}"
+
+
+def _more(said: list[str]) -> str:
+    return f" and {len(said) - 3} more" if len(said) > 3 else ""
 
 
 def _count(n: int, what: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from heavytail.errors import SourceError
 from heavytail.weights.faults import one_line, quoted, reading
 from heavytail.weights.order import natural
-from heavytail.weights.places.files import File, Folder
+from heavytail.weights.places.files import File, Folder, LocalFolder
 from heavytail.weights.tensor import Tensor
 
 __all__ = ["Choice", "choose", "pick_indexed", "read_index"]
@@ -104,6 +104,12 @@ def _only(folder: Folder, names: Sequence[str]) -> File:
         return found[0]
     if found:
         raise SourceError(folder, f"holds {len(found)} files that may be the model; name one: {_listed(found)}")
+    inner = [quoted(name) for name in _inner(folder)]
+    if inner:
+        listed = f"{', '.join(inner[:3])}{_more(inner)}" if len(inner) > 3 else " and ".join(
+            part for part in (", ".join(inner[:-1]), inner[-1]) if part)
+        raise SourceError(folder, f"holds no weights, but its {'folders' if len(inner) > 1 else 'folder'} {listed} "
+            f"{'do' if len(inner) > 1 else 'does'}; name {'one' if len(inner) > 1 else 'it'}")
     raise SourceError(folder, f"holds no weights; looked for {_LOOKED_FOR}")
 
 

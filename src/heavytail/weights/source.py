@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from heavytail.errors import SourceError
+from heavytail.weights.adapter_config import AdapterConfig
 from heavytail.weights.adapters import has_adapters, join_adapters
 from heavytail.weights.faults import quoted, reading
 from heavytail.weights.folder import choose, pick_indexed, read_index
@@ -100,22 +101,22 @@ def open_source(obj: object) -> Source:
     tensors, notes, files = contents.tensors, contents.notes, contents.files
     files += tuple(dict.fromkeys(file for tensor in tensors for file in tensor.files if file not in files))
     if recognise(tensors):
-        config, found = _configuration(files, "config.json")
+        config, found = _configuration(files)
         told = (found or {}).get("quantization_config")
         tensors, more = join_quantised(tensors, told if isinstance(told, dict) else None)
         notes, files = notes + more, files + config
     tensors, more = join_norms(tensors)
     notes += more
     if has_adapters(tensors):
-        config, found = _configuration(files, "adapter_config.json")
-        tensors, more = join_adapters(tensors, found)
-        notes, files = notes + more, files + config
+        beside = files[0].beside("adapter_config.json") if files else None
+        tensors, more = join_adapters(tensors, AdapterConfig.read(beside) if beside else None)
+        notes, files = notes + more, (*files, beside) if beside else files
     return Source(name, contents.format, tuple(map(str, contents.files)), tensors, notes, files)
 
 
-def _configuration(files: tuple[File, ...], name: str) -> tuple[tuple[File, ...], dict[str, Any] | None]:
-    """Find a configuration beside a model's first file, and read it as far as it is one and can be read."""
-    config = files[0].beside(name) if files else None
+def _configuration(files: tuple[File, ...]) -> tuple[tuple[File, ...], dict[str, Any] | None]:
+    """Find config.json beside a model's first file, and read it as far as it is one and can be read."""
+    config = files[0].beside("config.json") if files else None
     if config is None:
         return (), None
     if config.size > _MOST_CONFIG:
