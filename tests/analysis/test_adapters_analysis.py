@@ -48,7 +48,7 @@ def test_the_row_of_an_adapter_is_that_of_the_matrix_it_adds(tmp_path):
     (row,) = report.rows
     (truth,) = ht.analyze({"fc.weight": formed(tensors)}).rows
     assert (row.name, row.kind, row.dtype, row.status) == ("fc", "lora", "float32", "ok")
-    assert report.source["notes"] == ["1 LoRA adapter of rank 6, scaling 2"]
+    assert report.source["notes"] == ["a LoRA adapter of 1 layer, rank 6, scaling 2"]
     assert (row.N, row.M, row.num_evals, row.matrix_rank, row.rank_loss) == (90, 60, 60, 6, 54)
     for name in ("norm", "lambda_max", "stable_rank", "entropy", "log_norm", "log_spectral_norm"):
         assert getattr(row, name) == pytest.approx(getattr(truth, name), rel=1e-12)

@@ -97,7 +97,7 @@ def test_of_an_adapter_only_what_it_changes_is_listed(here, capsys):
     assert "low rank" in text
     assert "4 (100%)" in text
     assert "over the adapted ones" in text
-    assert "note: 1 LoRA adapter of rank 4, scaling 2" in text
+    assert "note: a LoRA adapter of 1 layer, rank 4, scaling 2" in text
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_an_adapter_folder_gives_one_matrix_for_each_layer(tmp_path, dtype):
     for i, module in enumerate(modules):
         tensors |= factors(module, rank=8, seed=i, dtype=dtype)
     found, notes = opened(tensors, tmp_path / "a", {"lora_alpha": 16, "r": 8})
-    assert notes == ("12 LoRA adapters of rank 8, scaling 2",)
+    assert notes == ("a LoRA adapter of 12 layers, rank 8, scaling 2",)
     assert set(found) == {f"{module.removeprefix('base_model.model.')}.weight" for module in modules}
     for module in modules:
         delta = found[f"{module.removeprefix('base_model.model.')}.weight"]
@@ -130,25 +130,36 @@ def test_the_scaling_is_what_peft_makes_of_the_configuration(tmp_path, config, s
     (delta,) = found.values()
     assert delta.factors.scale == scale
     np.testing.assert_allclose(delta.read(), scale * product(tensors), rtol=1e-13, atol=1e-13)
-    assert notes == (f"1 LoRA adapter of rank 4, scaling {scale:g}",)
+    assert notes == (f"a LoRA adapter of 1 layer, rank 4, scaling {scale:g}",)
 
 
 def test_ranks_and_scalings_that_differ_are_told_as_ranges(tmp_path):
     tensors = factors("base_model.model.a", rank=4) | factors("base_model.model.b", rank=8)
     notes = opened(tensors, tmp_path / "a", {"lora_alpha": 4})[1]
-    assert notes == ("2 LoRA adapters of rank 4 to 8, scaling 0.5 to 1",)
+    assert notes == ("a LoRA adapter of 2 layers, rank 4 to 8, scaling 0.5 to 1",)
+
+
+def test_several_adapters_of_one_model_are_named_and_counted_apart():
+    tensors = factors("a", adapter="default") | factors("b", adapter="default", rank=2)
+    tensors |= factors("a", adapter="speech", rank=8)
+    first = "'default' of 2 layers, rank 2 to 4, scaling 1; 'speech' of 1 layer, rank 8, scaling 1"
+    assert opened(tensors)[1] == (
+        f"2 LoRA adapters: {first}",
+        "the scaling of 3 layers is not known (no adapter_config.json beside them); it is taken to be 1",
+    )
+    tensors |= factors("c") | factors("a", adapter="x") | factors("a", adapter="y")
+    assert opened(tensors)[1][0] == (
+        f"5 LoRA adapters: {first}; one without a name of 1 layer, rank 4, scaling 1 and 2 more"
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         (None, "no adapter_config.json beside them"),
-        ("{", "no adapter_config.json beside them"),
-        ("[1]", "no adapter_config.json beside them"),
         ("{}", "adapter_config.json has no lora_alpha"),
-        ('{"lora_alpha": "16"}', "adapter_config.json has no lora_alpha"),
-        ('{"lora_alpha": true}', "adapter_config.json has no lora_alpha"),
-        ('{"lora_alpha": 1' + 400 * "0" + "}", "adapter_config.json has no lora_alpha"),
+        ('{"r": 4, "lora_alpha": null, "alpha_pattern": null}', "adapter_config.json has no lora_alpha"),
+        ('{"alpha_pattern": {"k_proj": 8}}', "adapter_config.json has no lora_alpha"),
     ],
 )
 def test_without_a_scaling_it_is_1_and_a_note_says_so(tmp_path, text, why):
@@ -157,7 +168,72 @@ def test_without_a_scaling_it_is_1_and_a_note_says_so(tmp_path, text, why):
         (folder / "adapter_config.json").write_text(text)
     source = open_source(folder)
     assert source.tensors[0].factors.scale == 1
-    assert source.notes[1] == f"the scaling of 1 adapter is not known ({why}); it is taken to be 1"
+    assert source.notes[1] == f"the scaling of 1 layer is not known ({why}); it is taken to be 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "damaged, the configuration cannot be read: Expecting value"),
+        ("{", "damaged, the configuration cannot be read: "),
+        ('{"lora_alpha": 16, "r"', "damaged, the configuration cannot be read: "),
+        ("lora_alpha: 16", "damaged, the configuration cannot be read: "),
+        ('{"lora_alpha": 1' + 5000 * "0" + "}", "damaged, the configuration cannot be read: "),
+        ("[" * 100_000, "damaged, the configuration cannot be read: "),
+        ("[1]", "its content is [1]; an object is expected"),
+        ("null", "its content is None; an object is expected"),
+        ('{"lora_alpha": "x"}', "lora_alpha is 'x'; a number is expected"),
+        ('{"lora_alpha": "16"}', "lora_alpha is '16'; a number is expected"),
+        ('{"lora_alpha": true}', "lora_alpha is True; a number is expected"),
+        ('{"lora_alpha": [16]}', "lora_alpha is [16]; a number is expected"),
+        ('{"lora_alpha": NaN}', "lora_alpha is nan; a finite number is expected"),
+        ('{"lora_alpha": -1e999}', "lora_alpha is -inf; a finite number is expected"),
+        ('{"lora_alpha": 1' + 400 * "0" + "}", "...; a finite number is expected"),
+        ('{"r": "8"}', "r is '8'; a number is expected"),
+        ('{"use_rslora": "true"}', "use_rslora is 'true'; true or false is expected"),
+        ('{"use_rslora": 1}', "use_rslora is 1; true or false is expected"),
+        ('{"fan_in_fan_out": "no"}', "fan_in_fan_out is 'no'; true or false is expected"),
+        ('{"rank_pattern": [["q_proj", 4]]}', "rank_pattern is [['q_proj', 4]]; an object of numbers is expected"),
+        ('{"alpha_pattern": "q_proj"}', "alpha_pattern is 'q_proj'; an object of numbers is expected"),
+        ('{"alpha_pattern": {"q_proj": "x"}}', "alpha_pattern of 'q_proj' is 'x'; a number is expected"),
+        ('{"rank_pattern": {"q_proj": {}}}', "rank_pattern of 'q_proj' is {}; a number is expected"),
+        ('{"peft_type": 3}', "peft_type is 3; a name is expected"),
+    ],
+)
+def test_a_configuration_that_says_nothing_sure_is_refused_in_one_line_that_names_it(tmp_path, text, said):
+    folder = adapter(tmp_path / "a", factors())
+    (folder / "adapter_config.json").write_text(text)
+    for path in (folder, folder / "adapter_model.safetensors"):
+        with pytest.raises(SourceError) as info:
+            open_source(path)
+        line = str(info.value)
+        assert line.startswith(f"{folder / 'adapter_config.json'}: ")
+        assert said in line
+        assert line.isprintable()
+        assert len(line) < len(str(folder)) + 300
+
+
+@pytest.mark.parametrize("kind", ["LOHA", "LOKR", "IA3", "ADALORA", "OFT", "of the future"])
+def test_factors_of_another_kind_of_adapter_stay_as_they_are_and_a_note_says_why(tmp_path, kind):
+    tensors = factors()
+    # Of AdaLoRA the ranks are lists.
+    config = {"peft_type": kind, "lora_alpha": 16, "rank_pattern": {QUERY: [True, False]}}
+    folder = adapter(tmp_path / "a", tensors, config)
+    source = open_source(folder)
+    assert source.notes == (
+        f"adapter_config.json says peft_type '{kind}', which is not known to be a product B A: no factors are joined",
+    )
+    assert not is_adapter(source)
+    assert [file.name for file in source.opened] == ["adapter_model.safetensors", "adapter_config.json"]
+    assert {tensor.name for tensor in source.tensors} == set(tensors)
+    for tensor in source.tensors:
+        np.testing.assert_array_equal(tensor.read(), tensors[tensor.name])
+
+
+def test_a_configuration_without_a_type_is_that_of_lora(tmp_path):
+    folder = adapter(tmp_path / "a", factors())
+    (folder / "adapter_config.json").write_text('{"lora_alpha": 8}')
+    assert open_source(folder).tensors[0].factors.scale == 2
 
 
 def test_names_of_adapters_as_a_live_model_has_them():
@@ -224,7 +300,7 @@ def test_the_change_of_a_convolution_convolves_as_its_two_steps_do(kernel):
     A, B = gaussian(4, 6, *kernel, seed=1), gaussian(8, 4, *[1] * d, seed=2)
     found, notes = opened({"c.lora_A.weight": A, "c.lora_B.weight": B, "c.alpha": np.array(2.0)})
     (delta,) = found.values()
-    assert notes == ("1 LoRA adapter of rank 4, scaling 0.5",)
+    assert notes == ("a LoRA adapter of 1 layer, rank 4, scaling 0.5",)
     assert delta.shape == ((8, 6) if kernel == (1, 1) else (8, 6, *kernel))
     assert (delta.factors.left.shape, delta.factors.right.shape) == ((8, 4), (4, 6 * np.prod(kernel)))
     conv = getattr(functional, f"conv{d}d")
@@ -242,7 +318,7 @@ def test_layers_that_are_saved_whole_are_ordinary_weights(tmp_path):
         np.testing.assert_array_equal(found[name].read(), head)
         assert found[name].factors is None
         assert base_name(name) == "lm_head.weight"
-        assert notes == ("1 LoRA adapter of rank 4, scaling 1",)
+        assert notes == ("a LoRA adapter of 1 layer, rank 4, scaling 1",)
         kinds = {part.name: part.kind for row in plan(found.values()) for part in row.parts}
         assert sorted(kinds.values()) == ["linear", "lora"]
 
@@ -261,7 +337,7 @@ def test_sd_scripts_tell_alpha_beside_each_layer(tmp_path):
         assert delta.name == "unet_down_blocks_0_attentions_0_proj_in.weight"
         want = scale * up.astype(np.float64) @ down.astype(np.float64)
         np.testing.assert_allclose(delta.read(), want, rtol=1e-13, atol=1e-13)
-        assert source.notes == (f"1 LoRA adapter of rank 4, scaling {scale:g}",)
+        assert source.notes == (f"a LoRA adapter of 1 layer, rank 4, scaling {scale:g}",)
 
 
 @pytest.mark.parametrize("ending", ["_lora.{}", ".lora.{}", ".lora_linear_layer.{}", ".lora_{}"])
@@ -377,19 +453,27 @@ def test_a_pattern_that_could_take_for_ever_is_left_out_and_said(tmp_path):
     assert notes[-1].startswith("patterns of adapter_config.json that are not understood: '(a+)+$', ")
 
 
-def test_no_configuration_keeps_the_tensors_from_being_read(tmp_path):
+def test_a_damaged_configuration_gives_tensors_or_one_line(tmp_path):
     rng = random.Random(0)
     text = json.dumps(
         {"lora_alpha": 16, "r": 4, "alpha_pattern": {"q_.*": 8}, "rank_pattern": {"v": 4}, "use_rslora": True}
     )
     folder = adapter(tmp_path / "a", factors())
+    outcomes = {True: 0, False: 0}
     for _ in range(300):
         damaged = bytearray(text.encode())
         for _ in range(rng.randint(1, 4)):
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         (folder / "adapter_config.json").write_bytes(damaged)
-        names = {tensor.name for tensor in open_source(folder).tensors}
-        assert names in ({"model.layers.0.self_attn.q_proj.weight"}, set(factors()))
+        try:
+            names = {tensor.name for tensor in open_source(folder).tensors}
+            assert names in ({"model.layers.0.self_attn.q_proj.weight"}, set(factors()))
+            outcomes[True] += 1
+        except SourceError as error:
+            assert str(error).startswith(f"{folder / 'adapter_config.json'}: ")
+            assert str(error).isprintable()
+            outcomes[False] += 1
+    assert min(outcomes.values()) > 0
 
 
 # ------------------------------------------------------------------------------------------------------------- merged
@@ -474,7 +558,7 @@ def test_dora_is_said_and_merged_with_the_lengths_of_its_rows(middle):
     tensors = factors("a", adapter=middle[1:])
     lengths = np.abs(gaussian(30, seed=5))
     found, notes = opened({**tensors, f"a.lora_magnitude_vector{middle}": lengths, "a.alpha": np.array(8.0)})
-    assert "1 adapter of DoRA" in notes[1]
+    assert notes[1].startswith("1 layer of DoRA: ")
     assert set(found) == {"a.weight", f"a.lora_magnitude_vector{middle}"}
     delta = found["a.weight"]
     bare = {name.replace(middle, ""): array for name, array in tensors.items()} if middle else tensors

@@ -157,6 +157,36 @@ def test_a_directory_without_weights_says_what_was_looked_for(tmp_path):
     assert "holds no weights; looked for safetensors, pytorch_model*.bin" in str(opened_below(tmp_path))
 
 
+def test_a_directory_whose_folders_hold_weights_names_them(tmp_path):
+    def adapter(name, file="adapter_model.safetensors"):
+        (tmp_path / name).mkdir()
+        save_file(tensors("a"), tmp_path / name / file)
+
+    (tmp_path / "README.md").write_text("two adapters")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "deep" / "deeper").mkdir(parents=True)
+    save_file(tensors("a"), tmp_path / "deep" / "deeper" / "model.safetensors")
+    (tmp_path / "state").mkdir()
+    torch.save({}, tmp_path / "state" / "optimizer.pt")
+    assert "holds no weights; looked for" in str(opened_below(tmp_path))
+    adapter("x")
+    assert str(opened_below(tmp_path)) == f"{tmp_path}: holds no weights, but its folder 'x' does; name it"
+    adapter("y", "pytorch_model-00001-of-00001.bin")
+    assert str(opened_below(tmp_path)) == f"{tmp_path}: holds no weights, but its folders 'x' and 'y' do; name one"
+    assert names(open_source(tmp_path / "x")) == ["a"]
+    adapter("z10")
+    assert "its folders 'x', 'y' and 'z10' do; name one" in str(opened_below(tmp_path))
+    adapter("z9")
+    assert "its folders 'x', 'y' and 2 more do; name one" in str(opened_below(tmp_path))
+    assert "its folders 'x', 'y' and 2 more do; name one" in str(opened_below(tmp_path.as_uri()))
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_may_not_be_looked_into_is_passed_over(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    assert "holds no weights; looked for" in str(opened_below(tmp_path))
+
+
 FOREIGN = {
     "page.onnx": (b"\n<!DOCTYPE html>\n<html>", "looks like an HTML page, not a model"),
     "page.safetensors": (b"<html><body>404</body></html>", "looks like an HTML page, not a model"),

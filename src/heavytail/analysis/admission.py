@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-__all__ = ["admitted"]
+from heavytail.analysis.memory import written
+
+__all__ = ["admitted", "refusal"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -48,3 +50,13 @@ def admitted(
                     yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def refusal(needed: float, room: float) -> str:
+    """Say why a task that needs more memory than there is is not done.
+
+    Example:
+        >>> refusal(120_000_000, 59_500_000)
+        'exact work needs 120 MB at once, and there is room for 59.5 MB'
+    """
+    return f"exact work needs {written(needed)} at once, and there is room for {written(max(room, 0))}"

@@ -85,7 +85,8 @@ def _fit(layer: Layer) -> PowerLawFit | None:
 def _resampled(base: Layer, tuned: Layer, name: str, draws: Vector, width: float) -> MetricChange:
     before, after = float(getattr(base.row, name)), float(getattr(tuned.row, name))
     low, high = width * (np.quantile(draws, (0.025, 0.975)) - (after - before))
-    return MetricChange(before, after, after - before + min(low, 0.0), after - before + max(high, 0.0))
+    change = after - before
+    return MetricChange(before, after, change + min(float(low), 0.0), change + max(float(high), 0.0))
 
 
 def _log_alpha_norm(layer: Layer, alphas: Vector) -> Vector:

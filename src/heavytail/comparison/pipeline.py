@@ -20,6 +20,7 @@ from heavytail.comparison.contents import is_turned, match_contents
 from heavytail.comparison.difference import transposed
 from heavytail.comparison.pair import LayerChange, PairJob, compare_pair
 from heavytail.comparison.report import Comparison, summarise
+from heavytail.comparison.room import fitted
 from heavytail.diagnosis.layer import Wanted
 from heavytail.errors import RequestError
 from heavytail.tails.bootstrap import MIN_COUNT
@@ -33,8 +34,6 @@ __all__ = ["compare"]
 
 Conv = Literal["slices", "unfold"]
 Progress = Callable[[str, float, float], None]
-
-_GRAMS = 4  # M x M matrices in float64 that the directions of a pair take at once
 
 
 def compare(
@@ -94,7 +93,6 @@ def compare(
     threads = threads_of(jobs)
     layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers
     before, after = (estimate(source, None, conv, memory_limit=memory_limit) for source in (base, tuned))
-    room = after.room
     adapter = _is_adapter(before, after)
     pairs, notes = _aligned(before.plans, _unwrapped(after.plans) if adapter else after.plans)
     if not any(pair.base and pair.tuned for pair in pairs):
@@ -103,8 +101,9 @@ def compare(
         pairs = _selected(pairs, before.source, layers)
     common = PairJob(None, None, replicates=bootstrap, directions=directions, seed=seed)
     foreign = before.source.format != after.source.format
-    todo = [_job(pair, common, room, adapter, foreign, kept is not None) for pair in pairs]
-    found = _run(todo, threads, min(room, available()), kept, progress)
+    room = min(before.room, after.room, available())
+    todo = [fitted(_job(pair, common, adapter, foreign, kept is not None), room) for pair in pairs]
+    found = _run(todo, threads, room, kept, progress)
     return Comparison(
         base=_described(before.source),
         tuned=_described(after.source),
@@ -190,8 +189,8 @@ def _examples(pairs: tuple[Pair, ...]) -> str:
     return f"{', '.join(map(repr, first))} against {', '.join(map(repr, second))}"
 
 
-def _job(pair: Pair, common: PairJob, room: float, adapter: bool, foreign: bool, keep: bool) -> PairJob:
-    """Say what is to be done with a pair, and what it takes."""
+def _job(pair: Pair, common: PairJob, adapter: bool, foreign: bool, keep: bool) -> PairJob:
+    """Say what is to be done with a pair."""
     base, tuned = _understood(pair.base, pair.tuned), _understood(pair.tuned, pair.base)
     delta, added = None, False
     if base and tuned and base.parts and tuned.parts:
@@ -204,14 +203,7 @@ def _job(pair: Pair, common: PairJob, room: float, adapter: bool, foreign: bool,
         elif (foreign or base.tensor.name != tuned.tensor.name or unlike) and is_turned(base.tensor, tuned.tensor):
             tuned = _read_as(transposed(tuned.tensor), base, tuned)
     untouched = adapter and tuned is None
-    jobs = [
-        None if p is None else Job(p, cost(p, Wanted(), room / 3), Wanted(), keep=keep) for p in (base, tuned, delta)
-    ]
-    costs = [job.cost for job in jobs if job is not None]
-    widths = [part.M for p in (base, tuned) if p is not None for part in p.parts]
-    beside = max((c.memory - c.held for c in costs), default=0)
-    beside = max(beside, 8 * _GRAMS * max(widths, default=0) ** 2)
-    memory = beside + sum(c.held for c in costs)
+    jobs = [None if p is None else Job(p, cost(p, Wanted()), Wanted(), keep=keep) for p in (base, tuned, delta)]
     return replace(
         common,
         base=jobs[0],
@@ -219,8 +211,7 @@ def _job(pair: Pair, common: PairJob, room: float, adapter: bool, foreign: bool,
         delta=jobs[2],
         added=added,
         untouched=untouched,
-        memory=memory,
-        work=2 * sum(c.work for c in costs),
+        work=2 * sum(job.cost.work for job in jobs if job is not None),
     )
 
 

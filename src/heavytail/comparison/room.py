@@ -16,16 +16,16 @@ from heavytail.spectra.subspaces import memory as directions_memory
 
 __all__ = ["fitted"]
 
-# Matrices of M x M that singular values of a difference take: blocks of M rows of both, their difference, its triangle
-# and what QR copies of it; those of a square one are of a single block.
+# Matrices of M x M that singular values of a difference take: blocks of M rows of both, of their difference, its
+# triangle and what QR copies; a square one is a single block.
 _TALL, _SQUARE = 12, 5
 
 
 def fitted(job: PairJob, room: float) -> PairJob:
     """Say what a pair takes, and do without what there is no room for.
 
-    What there must be room for is the spectrum of either matrix and of their difference, with the numbers of both. Then
-    come, as there is room, the directions, singular values where rounding leaves a rank open, and wide matrices whole
+    There must be room for the spectra of both matrices and of their difference, with the numbers of both. Then come, as
+    there is room, the directions, singular values where rounding leaves a rank open, and wide matrices as a whole
     instead of in panels of columns.
 
     Args:
@@ -33,24 +33,23 @@ def fitted(job: PairJob, room: float) -> PairJob:
         room: bytes that it may take.
 
     Returns:
-        The job with its memory; with no directions, and a reason, where there is room for all else; or refused.
+        The job with its memory; without directions, and with a reason, where they alone do not fit; or refused.
     """
     base, tuned = job.base, job.tuned
     if base is None or tuned is None or base.plan.tensor.problem or tuned.plan.tensor.problem:
         return job  # nothing is read
     size = size_memory(base.plan.tensor, tuned.plan.tensor)
-    if not (base.plan.parts and tuned.plan.parts):
-        return _sized(job, base, tuned, size, room)
-    jobs = [one for one in (base, tuned, job.delta) if one is not None]
     parts = base.plan.parts + tuned.plan.parts
-    least = [held_bytes(one.plan, 0) for one in jobs]
-    held = sum(least)
-    # A difference is analysed as either matrix is, from a block of rows of each in float64.
+    jobs = [one for one in (base, tuned, job.delta) if one is not None]
+    held = sum(held_bytes(one.plan, 0) for one in jobs) if parts else 0
     spectra = max(one.cost.memory - one.cost.held for one in jobs)
-    spectra += max(2 * 8 * part.M * min(block_rows(part.M), part.N) for part in parts)
-    job = _sized(job, base, tuned, max(size, held + spectra), room)
-    if job.memory > room:
-        return job
+    # A difference is analysed as a matrix is, from a block of rows of each in float64.
+    spectra += max((2 * 8 * part.M * min(block_rows(part.M), part.N) for part in parts), default=0)
+    needed = max(size, held + spectra)
+    if needed > room:
+        return _refused(job, refusal(needed, room))
+    if not parts:
+        return replace(job, memory=needed)
     itemsize = max(one.plan.tensor.nbytes // one.plan.tensor.size for one in (base, tuned))
     wide = [part for part in parts if part.M >= MIN_SIZE]
     directions = max((directions_memory(part.N, part.M, job.directions, itemsize) for part in wide), default=0)
@@ -60,14 +59,31 @@ def fitted(job: PairJob, room: float) -> PairJob:
     values = spectra + max(8 * part.M**2 * (_TALL if part.N > part.M else _SQUARE) for part in parts)
     svd = held + values <= room
     beside = max(size - held, spectra, directions, values * svd)
-    left = (room - held - beside) / 2  # the factors of an adapter are held anyway
+    return _with_room(job, beside, (room - held - beside) / 2, svd)
 
-    def with_room(one: Job | None) -> Job | None:
+
+def _with_room(job: PairJob, beside: int, more: float, svd: bool) -> PairJob:
+    """Give both tensors the room to be held; the factors of an adapter are held anyway."""
+
+    def given(one: Job | None) -> Job | None:
         if one is None:
             return None
-        held = held_bytes(one.plan, held_bytes(one.plan, 0) + left)
+        held = held_bytes(one.plan, held_bytes(one.plan, 0) + more)
         return replace(one, cost=replace(one.cost, memory=beside + held, held=held, svd=svd))
 
-    base, tuned, delta = (with_room(one) for one in (job.base, job.tuned, job.delta))
+    base, tuned, delta = given(job.base), given(job.tuned), given(job.delta)
     held = sum(one.cost.held for one in (base, tuned, delta) if one is not None)
     return replace(job, base=base, tuned=tuned, delta=delta, memory=beside + held)
+
+
+def _refused(job: PairJob, reason: str) -> PairJob:
+    """Make tensors for which there is no room ones that cannot be read."""
+
+    def unread(one: Job | None) -> Job | None:
+        if one is None:
+            return None
+        plan = replace(one.plan, tensor=replace(one.plan.tensor, problem=reason))
+        plan = plan if plan.parts else replace(plan, status="failed", reason=reason)
+        return replace(one, plan=plan, refused=reason)
+
+    return replace(job, base=unread(job.base), tuned=unread(job.tuned), delta=None)

@@ -18,6 +18,7 @@ from heavytail.weights.tensor import Tensor
 __all__ = ["Choice", "choose", "pick_indexed", "read_index"]
 
 _MOST_INDEX = 1 << 28
+_MOST_FOLDERS = 100  # that are looked into where a folder holds no weights itself
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<part>\d+)-of-(?P<of>\d+)(?P<end>\.\w+)")
 _LOOKED_FOR = (
     "safetensors, pytorch_model*.bin, adapter_model.bin, or one .pt .pth .bin .ckpt .gguf .onnx .keras .h5 .tflite .npz"
@@ -104,13 +105,38 @@ def _only(folder: Folder, names: Sequence[str]) -> File:
         return found[0]
     if found:
         raise SourceError(folder, f"holds {len(found)} files that may be the model; name one: {_listed(found)}")
-    inner = [quoted(name) for name in _inner(folder)]
+    inner = [quoted(name) for name in _folders_of_models(folder)]
+    if len(inner) == 1:
+        raise SourceError(folder, f"holds no weights, but its folder {inner[0]} does; name it")
     if inner:
-        listed = f"{', '.join(inner[:3])}{_more(inner)}" if len(inner) > 3 else " and ".join(
-            part for part in (", ".join(inner[:-1]), inner[-1]) if part)
-        raise SourceError(folder, f"holds no weights, but its {'folders' if len(inner) > 1 else 'folder'} {listed} "
-            f"{'do' if len(inner) > 1 else 'does'}; name {'one' if len(inner) > 1 else 'it'}")
+        last = f"{len(inner) - 2} more" if len(inner) > 3 else inner[-1]
+        listed = f"{', '.join(inner[: min(len(inner) - 1, 2)])} and {last}"
+        raise SourceError(folder, f"holds no weights, but its folders {listed} do; name one")
     raise SourceError(folder, f"holds no weights; looked for {_LOOKED_FOR}")
+
+
+def _folders_of_models(folder: Folder) -> list[str]:
+    """Name the folders in one on a disk that hold weights, as several adapters or the parts of a pipeline are saved.
+
+    Other places list their files alone.
+    """
+    if not isinstance(folder, LocalFolder):
+        return []
+    with reading(folder, "the directory"):
+        inner = sorted((path for path in folder.path.iterdir() if path.is_dir()), key=lambda path: natural(path.name))
+    return [path.name for path in inner[:_MOST_FOLDERS] if _has_weights(path)]
+
+
+def _has_weights(path: Path) -> bool:
+    try:
+        return any(map(_may_be_weights, LocalFolder(path).names()))
+    except OSError:  # one that may not be looked into
+        return False
+
+
+def _may_be_weights(name: str) -> bool:
+    known = name.endswith(_SINGLE) or any(fnmatchcase(name, pattern) for pattern in (*_SAFE, *_TORCH))
+    return known and not name.startswith(_TRAINING)
 
 
 def _one_split(names: Sequence[str]) -> bool:
