@@ -459,7 +459,7 @@ def test_a_damaged_configuration_gives_tensors_or_one_line(tmp_path):
         {"lora_alpha": 16, "r": 4, "alpha_pattern": {"q_.*": 8}, "rank_pattern": {"v": 4}, "use_rslora": True}
     )
     folder = adapter(tmp_path / "a", factors())
-    outcomes = {True: 0, False: 0}
+    said = []
     for _ in range(300):
         damaged = bytearray(text.encode())
         for _ in range(rng.randint(1, 4)):
@@ -468,12 +468,10 @@ def test_a_damaged_configuration_gives_tensors_or_one_line(tmp_path):
         try:
             names = {tensor.name for tensor in open_source(folder).tensors}
             assert names in ({"model.layers.0.self_attn.q_proj.weight"}, set(factors()))
-            outcomes[True] += 1
         except SourceError as error:
-            assert str(error).startswith(f"{folder / 'adapter_config.json'}: ")
-            assert str(error).isprintable()
-            outcomes[False] += 1
-    assert min(outcomes.values()) > 0
+            said.append(str(error))
+    assert 0 < len(said) < 300
+    assert all(line.startswith(f"{folder / 'adapter_config.json'}: ") and line.isprintable() for line in said)
 
 
 # ------------------------------------------------------------------------------------------------------------- merged

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from weights.cases import opened
 
 from heavytail.errors import SourceError
+from heavytail.weights.places.files import LocalFolder
 from heavytail.weights.source import open_source
 
 
@@ -181,10 +182,19 @@ def test_a_directory_whose_folders_hold_weights_names_them(tmp_path):
     assert "its folders 'x', 'y' and 2 more do; name one" in str(opened_below(tmp_path.as_uri()))
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read every folder")
-def test_a_folder_that_may_not_be_looked_into_is_passed_over(tmp_path):
-    (tmp_path / "closed").mkdir(mode=0)
-    assert "holds no weights; looked for" in str(opened_below(tmp_path))
+def test_a_folder_that_may_not_be_looked_into_is_passed_over(tmp_path, monkeypatch):
+    for name in ("closed", "open"):
+        (tmp_path / name).mkdir()
+        save_file(tensors("a"), tmp_path / name / "model.safetensors")
+    listed = LocalFolder.names
+
+    def refused(folder):
+        if folder.path.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr(LocalFolder, "names", refused)
+    assert "but its folder 'open' does; name it" in str(opened_below(tmp_path))
 
 
 FOREIGN = {

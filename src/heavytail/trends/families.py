@@ -99,8 +99,8 @@ class _Reading(NamedTuple):
     Attributes:
         found: the patterns.
         whole: whether no component is left out.
-        listed: whether the last one that is left out stands before a number: it is the name of a list of layers, which
-            a model has of itself, rather than of a wrapper.
+        listed: whether one that is left out stands before a number: it is the name of a list of layers, which a model
+            has of itself, rather than of a wrapper.
     """
 
     found: _Patterns
@@ -125,7 +125,7 @@ def _readings(rows: Iterable[Row]) -> list[_Reading]:
         _Reading(
             _patterns((".".join(parts[cut:]), kind) for parts, kind in split),
             cut == 0,
-            cut > 0 and any(parts[cut].isdecimal() for parts in names),
+            cut > 0 and any(part.isdecimal() for parts in names for part in parts[1 : cut + 1]),
         )
         for cut in range(min(len(list(alike)), _DEEPEST) + 1)
     ]
