@@ -1,6 +1,7 @@
 """Two models side by side: every tensor has a row, frozen ones are found exactly, numbers are those of numpy."""
 
 import json
+import re
 from functools import cache, partial
 from itertools import pairwise
 from math import isfinite, nan
@@ -12,9 +13,11 @@ from cases import gaussian, low_rank, numpy_type, source, student, zoo
 from cases import tensor as described
 from safetensors.numpy import save_file
 
+from heavytail.analysis.memory import resident, size_of
 from heavytail.comparison import compare as compare_models
 from heavytail.comparison.row import COLUMNS, DEFINITIONS, KINDS_OF_CHANGE, METRICS, SCHEMA_VERSION
 from heavytail.errors import RequestError, SourceError
+from heavytail.spectra.entries import turned
 from heavytail.weights.tensor import Tensor
 
 compare = partial(compare_models, bootstrap=0)
@@ -401,15 +404,30 @@ def test_another_seed_changes_intervals_alone():
     assert again.to_json() == second.to_json()
 
 
-@pytest.mark.parametrize("shape", [pytest.param((1500, 1100), marks=pytest.mark.slow), (100, 5000)])
-def test_a_tight_memory_limit_changes_no_number(tmp_path, shape):
+@pytest.mark.parametrize("shape", [pytest.param((1100, 9000), marks=pytest.mark.slow), (300, 15_000)])
+def test_a_tight_memory_limit_changes_no_number(tmp_path, monkeypatch, shape):
     W = gaussian(*shape).astype(np.float32)
-    other = moved(W.astype(float)).astype(np.float32)
-    for name, one in (("base", W), ("tuned", other)):
-        save_file({"fc.weight": one}, tmp_path / f"{name}.safetensors")
     paths = tmp_path / "base.safetensors", tmp_path / "tuned.safetensors"
-    free = compare(*paths, jobs=1, directions=3).rows[0]
-    tight = compare(*paths, jobs=1, directions=3, memory_limit="600MB").rows[0]
+    for path, one in zip(paths, (W, moved(W.astype(float)).astype(np.float32)), strict=True):
+        save_file({"fc.weight": one}, path)
+    panels = []
+
+    def counting(tensor, size):
+        panels.append(size)
+        return turned(tensor, size)
+
+    monkeypatch.setattr("heavytail.analysis.numbers.turned", counting)
+    settings = {"jobs": 1, "directions": 3}
+    free = compare(*paths, **settings).rows[0]
+    assert not panels
+    tight, room = free, 1e6
+    while tight is free or "room for" in tight.reason:  # as much as it says that it lacks
+        tight = compare(*paths, **settings, memory_limit=resident() + (64 << 20) + round(1.02 * room)).rows[0]
+        if found := re.search(r"needs? (\S+ \S+) at once", tight.reason):
+            assert size_of(found[1]) > room
+            room = size_of(found[1])
+    assert panels
+    assert max(panels) < W.nbytes
     for column, value in free.as_dict().items():
         if isinstance(value, str):
             assert tight.as_dict()[column] == value
@@ -572,3 +590,22 @@ def test_a_model_that_is_not_there_is_named(tmp_path):
         with pytest.raises(SourceError, match=r"no\.safetensors.*no such file") as error:
             compare(*pair)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+@pytest.mark.parametrize("shape", [(80, 80), (90, 60)])
+def test_what_is_read_transposed_says_so_whatever_its_name(prefix, shape):
+    W = student(*shape, seed=3)
+    comparison = compare_models({"a.fc.weight": W}, {f"{prefix}a.fc.weight": W.T.copy()}, jobs=1)
+    (row,) = comparison.rows
+    assert (row.change, row.relative_change) == ("none", 0)
+    assert "laid out as the transpose in the second model" in row.reason
+    assert "1 matrix is laid out as the transpose in the second model" in comparison.notes
+
+
+def test_reversed_shapes_of_unrelated_matrices_are_unmatched():
+    comparison = compare_models(
+        {"w": gaussian(90, 60), "v": gaussian(70, 50)}, {"w": gaussian(60, 90, seed=1), "v": gaussian(70, 50)}
+    )
+    row = comparison.rows[0]
+    assert (row.status, row.reason) == ("unmatched", "90 x 60 in the first model, 60 x 90 in the second")

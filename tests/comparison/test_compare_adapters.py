@@ -197,10 +197,20 @@ def test_an_adapter_before_its_first_step_changes_nothing(write):
     assert comparison.summary["relative_change"] == 0
 
 
-def test_an_adapter_of_another_size_is_a_mismatch(write):
-    comparison = compare(base(), write(factors("q", 22, 33)), jobs=1)
+def test_a_layer_of_an_adapter_of_another_size_is_a_mismatch(write):
+    comparison = compare(base(), write(factors("q", 22, 33) | factors("k", 96, 64)), jobs=1)
     row = by_name(comparison)["model.q"].row
     assert (row.status, row.reason) == ("unmatched", "96 x 64 in the first model, 22 x 33 in the second")
+    assert by_name(comparison)["model.k"].row.change == "low rank"
+
+
+def test_an_adapter_none_of_whose_layers_fits_is_refused(write):
+    with pytest.raises(RequestError) as error:
+        compare(base(), write(factors("q", 22, 33)), jobs=1)
+    assert "is an adapter of another model: none of its layers fits the base, where 'model.q.weight'" in str(
+        error.value
+    )
+    assert "is 96 x 64 and not 22 x 33" in str(error.value)
 
 
 def test_layers_that_the_base_lacks_are_in_the_second_model_alone(write):

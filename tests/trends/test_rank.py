@@ -115,7 +115,18 @@ def test_it_is_said_that_the_published_differences_are_of_other_numbers(family, 
         assert any("WeightWatcher 0.2.7" in note for note in ranking.notes)
     quality = np.arange(12.0)
     own = rank(family, evidence=evidence_of(tmp_path, {"alpha": -quality}, quality, ("A",) * 12))
-    assert own.notes == ()
+    assert not any("WeightWatcher" in note for note in own.notes)
+
+
+def test_evidence_of_ones_own_is_said_to_be_in_sample_and_not_known_to_carry_over(family, tmp_path):
+    quality = np.arange(12.0)
+    path = evidence_of(tmp_path, {"alpha": -quality}, quality, ("A",) * 12)
+    odd = network("odd", 3.5, prefix="stage")
+    for ranking in (rank(family, evidence=path), rank([*family, odd], evidence=path, across_families=True)):
+        assert "How far that carries to other models is not known." in ranking.sentence
+        assert any("in sample" in note and "own models" in note for note in ranking.notes)
+    assert not any("in sample" in note for note in rank(family).notes)
+    assert "How far that carries to other tasks is not known." in rank(family).sentence
 
 
 def test_a_model_without_the_metric_is_left_out_and_named(family):
@@ -249,10 +260,10 @@ def test_evidence_of_the_ranked_models_themselves_is_said(family, tmp_path):
     names = ("Net0", "net1", *(f"m{k}" for k in range(10)))
     table = ModelTable(names, ("A",) * 12, {"alpha": -quality}, quality, "score", True)
     trends(table, resamples=200).to_json(tmp_path / "own.json")
-    [note] = rank(family, evidence=tmp_path / "own.json").notes
+    [_, note] = rank(family, evidence=tmp_path / "own.json").notes
     assert "own.json knows the quality of net0, net1:" in note
     longer = [network(f"net1-{k}", 3.0 + k) for k in range(2)]  # as checkpoints go by the beginning of their names
-    [note] = rank(longer, evidence=tmp_path / "own.json").notes
+    [_, note] = rank(longer, evidence=tmp_path / "own.json").notes
     assert "net1-0, net1-1" in note
 
 

@@ -9,6 +9,7 @@ from trends.model_rows import network
 
 import heavytail
 from heavytail.errors import RequestError, SourceError
+from heavytail.trends import trends
 from heavytail.trends.choices import QUALITIES, is_loss
 from heavytail.trends.matching import match
 from heavytail.trends.metrics import model_metrics
@@ -101,7 +102,9 @@ def test_of_several_qualities_the_first_known_is_taken_and_said(models):
 def test_every_known_quality_is_found_whatever_its_letters(name, tmp_path):
     path = tmp_path / "m.csv"
     path.write_text(f"model,{name.upper()},alpha\na,1,2\nb,2,3\n")
-    assert read_table(path).quality_name == name.upper()
+    table = read_table(path)
+    assert table.quality_name == name
+    assert table.higher_is_better == (not is_loss(name))
 
 
 @pytest.mark.parametrize(
@@ -174,10 +177,38 @@ def test_without_a_column_of_groups_all_are_one_and_that_is_said(models):
     assert said(table, "one group", "--group")
 
 
-def test_models_that_count_twice_are_said(models):
+def test_rows_of_one_model_that_agree_are_one_and_that_is_said(models):
     frame = pd.read_csv(models)
-    pd.concat([frame, frame[:1]]).to_csv(models, index=False)
-    assert said(read_table(models), "more than once", "a1 (2 times in x · A)")
+    once = read_table(models)
+    pd.concat([frame, frame[:1], frame[1:2].assign(params=9)]).to_csv(models, index=False)
+    table = read_table(models)
+    assert (table.models, table.groups) == (once.models, once.groups)
+    np.testing.assert_equal(dict(table.metrics), dict(once.metrics))
+    assert said(table, "counted once", "a1, a2")
+
+
+@pytest.mark.parametrize("column", ["alpha", "top1_error"])
+def test_rows_of_one_model_that_differ_are_an_error_that_names_them(models, column):
+    frame = pd.read_csv(models)
+    frame.loc[5, "series"] = "C"
+    pd.concat([frame, frame[1:2].assign(**{column: 7.0})]).to_csv(models, index=False)
+    with pytest.raises(
+        RequestError, match=r"a2 stands twice in series A, with different .*: rows 3 and 8 of models.csv"
+    ):
+        read_table(models, where=["dataset=x"])
+    frame[1:2].assign(**{column: 7.0}).to_csv(models.with_name("more.csv"), index=False)
+    frame.to_csv(models, index=False)
+    with pytest.raises(RequestError, match=r": row 3 of models.csv and row 2 of more.csv"):
+        read_table([models, models.with_name("more.csv")])
+
+
+def test_a_model_may_stand_once_in_each_data_set_and_collection(models):
+    frame = pd.read_csv(models)
+    pd.concat([frame, frame[:1].assign(dataset="y", alpha=9.0)]).to_csv(models, index=False)
+    assert read_table(models).models.count("a1") == 2
+    mixed = read_table(models, group=["series"])
+    assert mixed.models.count("a1") == 2
+    assert said(mixed, "more than once in a group", "a1 (2 times in A)")
 
 
 @pytest.mark.parametrize(
@@ -268,6 +299,145 @@ def test_a_file_that_is_not_there_is_named(tmp_path, name):
 def test_no_source_is_an_error():
     with pytest.raises(RequestError, match="no models"):
         read_table([])
+
+
+# --- as people write tables --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def written(tmp_path):
+    """The table of these numbers as it is when written plainly, and a function that reads other ways to write it."""
+    frame = pd.DataFrame(
+        {
+            "model": [f"m{k}" for k in range(6)],
+            "series": ["10", "10", "10", "20", "20", "20"],
+            "accuracy": [70.5, 71.25, 72.0, 60.0, 61.5, 62.0],
+            "alpha": [3.5, 3.25, np.nan, 4.5, 4.25, 4.0],
+            "log_norm": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+        }
+    )
+
+    def read(raw):
+        path = tmp_path / "written.csv"
+        path.write_bytes(raw if isinstance(raw, bytes) else raw.encode())
+        return read_table(path)
+
+    return frame, read_table(frame), read
+
+
+def same(one, other):
+    assert (one.models, one.groups, one.quality_name) == (other.models, other.groups, other.quality_name)
+    np.testing.assert_equal(one.quality, other.quality)
+    np.testing.assert_equal(dict(one.metrics), dict(other.metrics))
+
+
+def test_a_data_frame_is_a_table(written):
+    frame, table, _ = written
+    assert (table.models, table.groups) == (tuple(frame.model), tuple(frame.series))
+    np.testing.assert_equal(table.metrics["alpha"], frame.alpha)
+    np.testing.assert_equal(table.quality, frame.accuracy)
+    same(read_table([frame[:3], frame[3:]]), table)
+    with pytest.raises(RequestError, match="rows 0 and 6 of the DataFrame"):
+        read_table(pd.concat([frame, frame[:1].assign(alpha=9.0)]))
+
+
+@pytest.mark.parametrize(
+    ("separator", "decimal"), [(",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ",")], ids=str
+)
+def test_semicolons_tabs_and_decimal_commas_are_read(written, separator, decimal):
+    frame, table, read = written
+    same(read(frame.to_csv(index=False, sep=separator, decimal=decimal)), table)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_marks_of_the_encoding_and_line_ends_change_nothing(written, encoding, end):
+    frame, table, read = written
+    same(read(frame.to_csv(index=False).replace("\n", end).encode(encoding)), table)
+
+
+@pytest.mark.parametrize("missing", ["-", "–", "n/a", "NA", " - ", "", "N/A", "nan"])
+def test_every_sign_of_a_missing_number_is_one(written, missing):
+    frame, table, read = written
+    same(read(frame.to_csv(index=False, na_rep=missing)), table)
+    gaps = frame.assign(accuracy=frame.accuracy.where(frame.index != 4))
+    found = read(gaps.to_csv(index=False, na_rep=missing))
+    assert found.models == ("m0", "m1", "m2", "m3", "m5")
+    assert said(found, "left out, without accuracy", "m4")
+
+
+@pytest.mark.parametrize("sign", ["%", " %"])
+def test_numbers_with_a_percent_sign_are_read_unless_some_have_none(written, sign):
+    frame, table, read = written
+    same(read(frame.assign(accuracy=[f"{value}{sign}" for value in frame.accuracy]).to_csv(index=False)), table)
+    with pytest.raises(RequestError, match=r"accuracy of 'm0' is '70\.5"):
+        read(frame.assign(accuracy=[f"70.5{sign}", *frame.accuracy[1:]]).to_csv(index=False))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"model": "Model", "alpha": "Alpha", "accuracy": "ACCURACY", "log_norm": "Log Norm", "series": "Series"},
+        {
+            "model": " model",
+            "alpha": " alpha ",
+            "accuracy": "accuracy (%)",
+            "log_norm": "log-norm",
+            "series": " series",
+        },
+    ],
+)
+def test_columns_are_known_in_whatever_letters_they_are_written(written, names):
+    frame, table, read = written
+    same(read(frame.rename(columns=names).to_csv(index=False)), table)
+    assert read(frame.rename(columns={"accuracy": "Top-1 Accuracy (%)"}).to_csv(index=False)).quality_name == (
+        "top1_accuracy"
+    )
+
+
+def test_options_name_columns_in_whatever_letters(models):
+    asked = {"target": "Top1 Error", "group": ["Series"], "metrics": ["Alpha", "PARAMS"], "where": ["Dataset=x"]}
+    plain = {"target": "top1_error", "group": ["series"], "metrics": ["alpha", "params"], "where": ["dataset=x"]}
+    same(read_table(models, **asked), read_table(models, **plain))
+
+
+def test_of_two_columns_alike_the_one_of_the_exact_name_is_taken(written):
+    frame, table, read = written
+    same(read(frame.assign(Alpha=9.0).to_csv(index=False)), table)
+
+
+def test_columns_that_could_be_metrics_or_qualities_and_are_not_used_are_said(written):
+    frame, _, read = written
+    odd = frame.assign(my_alpha=1.0, eval_acc=2.0, colour="red", year=2020, mp_softrank=["x", *"123", "", "5"])
+    table = read(odd.to_csv(index=False))
+    assert said(table, "columns of numbers that are not used: my_alpha, eval_acc", "--metrics")
+    assert not said(table, "year")
+    assert said(table, "mp_softrank is not taken as numbers: that of m0 is 'x'")
+    assert not said(read_table(odd, metrics=["my_alpha"]), "not used")
+
+
+def test_an_infinite_number_is_called_not_finite(written):
+    frame, _, read = written
+    table = read(frame.assign(alpha=[np.inf, *frame.alpha[1:]]).to_csv(index=False))
+    found = trends(table, resamples=39)
+    assert "alpha is not finite for m0, and known of the 4 others" in found.warnings
+    assert "alpha is missing for m2, and known of the 4 others" in found.warnings
+    whole = {trend.metric: trend for trend in found.trends}
+    assert (whole["alpha"].pooled.n, whole["alpha"].within.models) == (4, 3)  # one is left of the series 10
+    table = read(frame.assign(accuracy=[np.inf, *frame.accuracy[1:]]).to_csv(index=False))
+    assert said(table, "left out, their accuracy not finite: m0")
+
+
+def test_a_table_of_a_header_alone_has_no_rows(written):
+    frame, _, read = written
+    with pytest.raises(SourceError, match=r"written\.csv: has no rows"):
+        read(frame[:0].to_csv(index=False))
+
+
+def test_trends_reads_what_is_not_yet_a_table(models, written):
+    frame, table, _ = written
+    assert trends(frame, resamples=39).to_json() == trends(table, resamples=39).to_json()
+    assert trends(str(models), resamples=39).to_json() == trends(read_table(models), resamples=39).to_json()
 
 
 # --- models and their quality ------------------------------------------------------------------------------------

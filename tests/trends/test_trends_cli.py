@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,29 @@ def test_any_number_of_groups_fits_in_a_hundred_columns(groups, size):
     assert ("\ndataset-1 · Series" in out) == (groups == 20)  # without what all begin with
     assert out.count("supported") >= 1  # the legend says what it means
     assert ("All groups together" in out) == (groups > 1)
+
+
+@pytest.mark.parametrize("width", [100, 80, 60, 40])
+@pytest.mark.parametrize(("groups", "size"), [(1, 8), (2, 8), (9, 6)])
+def test_where_there_is_little_room_columns_go_and_numbers_are_whole(groups, size, width):
+    report = trends(table_of(groups, size), resamples=200)
+    wide, narrow = (printed(print_trends, report, room) for room in (400, width))
+    numbers = re.compile(r"(?<=[ \[(])[<-]?\d*\.\d[^ \])]*")
+    lines = [line for line in narrow.splitlines() if re.search(r" (supported|open|reversed)( |$)", line)]
+    assert len(lines) >= groups * len(NAMES)
+    assert all(numbers.findall(line) for line in lines) or width < 60
+    assert {word for line in lines for word in numbers.findall(line)} <= set(numbers.findall(wide))
+    assert ("no room for" in narrow) == (width < 100)
+
+
+@pytest.mark.parametrize("width", [80, 60, 50])
+def test_a_ranking_in_little_room_has_whole_numbers(width):
+    ranking = rank([network(f"a-network-with-a-long-name-{k}", 3.0 + k) for k in range(3)])
+    wide, narrow = (printed(print_ranking, ranking, room) for room in (400, width))
+    for one in ranking.models:
+        [line] = [line for line in narrow.splitlines() if line.startswith(f"{one.place} a-net")]
+        assert f"{one.value:.3f} ± {one.standard_error:.3f}" in line
+        assert all(word in wide.split() for word in line.split()[2:])
 
 
 def test_with_many_groups_those_of_too_few_models_are_counted(capsys):

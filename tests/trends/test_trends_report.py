@@ -142,7 +142,7 @@ def test_warnings_name_what_is_missing_constant_or_alone() -> None:
         "top1_accuracy is missing for model 8: left out",
         "alpha_weighted is missing for model 0 and model 1, and known of the 6 others",
         "alpha is missing for every model",
-        "stable_rank is the same for all models of A",
+        "stable_rank is the same for all models of A, so no quality can go with it",
     }
     assert report.trends[0].groups["A"].n == 3
     assert report.trends[0].pooled.n == 6
@@ -232,3 +232,27 @@ def test_only_series_of_some_size_count_in_the_sign_error() -> None:
     assert (trend.sign_error, trend.robust_sign_error) == (0, 0)
     few = ModelTable(names[5:], groups[5:], {"alpha": metric[5:]}, quality[5:], "accuracy", True)
     assert isnan(trends(few, resamples=39).trends[0].robust_sign_error)
+
+
+def test_a_constant_quality_is_called_constant_and_not_too_few_models() -> None:
+    table = models((8,))
+    flat = ModelTable(table.models, table.groups, table.metrics, np.full(8, 77.0), "top1_accuracy", True)
+    report = trends(flat, resamples=39)
+    assert "top1_accuracy is the same for all models, so no metric can go with it" in report.warnings
+    for trend in report.trends:
+        assert (trend.verdict, trend.verdicts["A"]) == ("open", "open")
+        assert isnan(trend.within.kendall_tau)
+        assert trend.within.adjusted == trend.adjusted["A"] == 1
+
+
+def test_many_series_are_counted_and_three_of_them_named() -> None:
+    rng = np.random.default_rng(0)
+    groups = tuple(f"s{k}" for k in range(40)) + tuple(f"t{k % 15}" for k in range(45))
+    quality = np.where(np.arange(85) < 40, rng.standard_normal(85), 1.0)
+    table = ModelTable(tuple(map(str, range(85))), groups, {"alpha": rng.standard_normal(85)}, quality, "score", True)
+    warnings = trends(table, resamples=39).warnings
+    assert warnings == (
+        "40 series (s0, s1, s2, ...) have 1 model each: it takes 2 to see a trend",
+        "15 series (t0, t1, t2, ...) have 3 models each: even a perfect order of 3 comes by chance in 1 of 3",
+        "score is the same for all models of 15 series (t0, t1, t2, ...), so no metric can go with it",
+    )

@@ -27,12 +27,14 @@ def unrelated(sizes: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndar
 
 
 def test_words_follow_level_sign_and_number_of_models() -> None:
-    assert verdict(-0.9, -1, 0.05, 0.05) == "supported"
-    assert verdict(0.9, -1, 0.05, 0.05) == "reversed"
-    assert verdict(0.9, 0, 0.05, 0.05) == verdict(-0.9, 0, 0.05, 0.05) == "supported"
-    assert verdict(-0.9, -1, 0.0501, 0.05) == "open"
-    assert verdict(float("nan"), -1, 0.01, 0.01) == "open"
-    assert verdict(-1.0, -1, 0.01, 0.0501) == "too few"
+    assert verdict(-0.9, -1, 0.05, 0.05, 8) == "supported"
+    assert verdict(0.9, -1, 0.05, 0.05, 8) == "reversed"
+    assert verdict(0.9, 0, 0.05, 0.05, 8) == verdict(-0.9, 0, 0.05, 0.05, 8) == "supported"
+    assert verdict(-0.9, -1, 0.0501, 0.05, 8) == "open"
+    assert verdict(float("nan"), -1, 0.01, 0.01, 8) == "open"
+    assert verdict(-1.0, -1, 0.01, 0.0501, 8) == "too few"
+    assert verdict(float("nan"), -1, 1.0, 1.0, 4) == "too few"
+    assert verdict(float("nan"), -1, 1.0, 1.0, 5) == "open"  # a constant: more of it would tell no more
 
 
 def test_adjusted_p_values_of_one_group_are_shares_of_all_orders() -> None:

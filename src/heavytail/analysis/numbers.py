@@ -82,8 +82,9 @@ def _exactly(blocks: Iterable[Array], rows: int) -> Iterator[Array]:
         count += len(block)
         while count >= rows:
             joined = held[0] if len(held) == 1 else np.concatenate(held)
+            count -= rows
+            held = [joined[rows:]] if count else []
             yield joined[:rows]
-            held, count = [joined[rows:]], count - rows
     if count:
         yield np.concatenate(held)
 

@@ -11,10 +11,11 @@ from math import inf
 from os import PathLike
 from typing import Any, Literal, get_args
 
+from heavytail.analysis.admission import refusal
 from heavytail.analysis.cache import Cache
 from heavytail.analysis.cost import Cost, cost, held_bytes, is_single
 from heavytail.analysis.jobs import Job
-from heavytail.analysis.memory import available, budget, written
+from heavytail.analysis.memory import available, budget
 from heavytail.analysis.runner import run_all
 from heavytail.analysis.selection import selection
 from heavytail.diagnosis.layer import Wanted
@@ -243,8 +244,7 @@ def _fitted(job: Job, most: float, approximate: bool) -> Job:
     """Say of a job that needs more memory than it may take that it is not done, or only in bounds."""
     if job.cost.memory <= most:
         return job
-    needed, allowed = written(job.cost.memory), written(max(most, 0))
-    job = replace(job, refused=f"exact work needs {needed} at once, and there is room for {allowed}")
+    job = replace(job, refused=refusal(job.cost.memory, most))
     part = job.plan.parts[0]
     if not approximate or job.wanted is None or not is_single(job.plan):
         return job

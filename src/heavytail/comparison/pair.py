@@ -38,7 +38,7 @@ class PairJob:
         delta: what is to be done with the difference, where that is known on its own, as of an adapter.
         replicates: resampled spectra for the intervals of changes; 0 for intervals from those of both models.
         directions: leading singular directions that are compared; 0 for none.
-        lacks: what is left out, and why, as a clause for the row's reason.
+        lacks: what else the row's reason says, such as what is left out and why.
         added: whether the other model's numbers are the base's and what is added to them, not rounded.
         untouched: whether the other model is the base with an adapter that leaves this tensor as it is.
         seed: of the resampling.
@@ -206,7 +206,8 @@ def _compared(job: PairJob, base: Job, tuned: Job, size: Size, cache: Cache | No
         if bad:
             found.append(LayerChange(replace(row, status=bad.status, reason=bad.reason), *layers))
             continue
-        row = replace(row, reason="; ".join(dict.fromkeys(filter(None, (layer.row.reason for layer in layers)))))
+        reasons = (*(layer.row.reason for layer in layers), job.lacks)
+        row = replace(row, reason="; ".join(dict.fromkeys(filter(None, reasons))))
         if same:
             found.append(LayerChange(_unchanged(row, layers[0]), *layers))
             continue
@@ -248,7 +249,6 @@ def _changed(
     related = delta.layer.row.norm <= _RELATED**2 * layers[0].row.norm
     metrics = metric_changes(*layers, job.replicates, draw, related=related)
     row = filled(row, layers[0], delta, subspaces, metrics)
-    row = replace(row, reason="; ".join(filter(None, (row.reason, job.lacks))))
     return LayerChange(row, *layers, delta.layer, subspaces)
 
 

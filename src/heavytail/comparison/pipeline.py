@@ -33,6 +33,7 @@ from heavytail.weights.tensor import Source, Tensor
 __all__ = ["compare"]
 
 Conv = Literal["slices", "unfold"]
+_TURNED = "laid out as the transpose in the second model"
 Progress = Callable[[str, float, float], None]
 
 
@@ -67,7 +68,9 @@ def compare(
         jobs: number of threads; all processors of the process by default.
         cache: folder where what is found of either model is kept, so that a base that is compared with several others
             is analysed once; the same as that of `analyze`. It is made if it is not there.
-        memory_limit: bytes that this process may take in all, as a number or a text such as "2GB".
+        memory_limit: bytes that this process may take in all, as a number or a text such as "2GB". Matrices are read in
+            parts where that saves memory; where there is none for the directions, the row says so; and a pair that
+            still does not fit is a failed row that says what it needs.
         progress: called as progress(tensor name, work done, work in all) when a tensor is finished.
 
     Returns:
@@ -100,9 +103,14 @@ def compare(
     if layers is not None:
         pairs = _selected(pairs, before.source, layers)
     common = PairJob(None, None, replicates=bootstrap, directions=directions, seed=seed)
-    foreign = before.source.format != after.source.format
     room = min(before.room, after.room, available())
-    todo = [fitted(_job(pair, common, adapter, foreign, kept is not None), room) for pair in pairs]
+    todo = [fitted(_job(pair, common, adapter, kept is not None), room) for pair in pairs]
+    if adapter and not any(job.added for job in todo):
+        raise RequestError(
+            f"{after.source.name} is an adapter of another model: none of its layers fits {_unfit(todo)}"
+        )
+    if turned := sum(job.lacks.startswith(_TURNED) for job in todo):
+        notes += (f"{turned} {'matrix is' if turned == 1 else 'matrices are'} {_TURNED}",)
     found = _run(todo, threads, room, kept, progress)
     return Comparison(
         base=_described(before.source),
@@ -189,18 +197,17 @@ def _examples(pairs: tuple[Pair, ...]) -> str:
     return f"{', '.join(map(repr, first))} against {', '.join(map(repr, second))}"
 
 
-def _job(pair: Pair, common: PairJob, adapter: bool, foreign: bool, keep: bool) -> PairJob:
+def _job(pair: Pair, common: PairJob, adapter: bool, keep: bool) -> PairJob:
     """Say what is to be done with a pair."""
     base, tuned = _understood(pair.base, pair.tuned), _understood(pair.tuned, pair.base)
-    delta, added = None, False
+    delta, added, turned = None, False, False
     if base and tuned and base.parts and tuned.parts:
-        unlike = base.tensor.shape != tuned.tensor.shape
         if adapter and _adds(tuned.tensor):
             whole = merged(base.tensor, tuned.tensor)
             added = whole.problem is None
             delta = tuned if added and _is_all(tuned, base) else None
             tuned = replace(base, tensor=whole) if added else tuned
-        elif (foreign or base.tensor.name != tuned.tensor.name or unlike) and is_turned(base.tensor, tuned.tensor):
+        elif turned := is_turned(base.tensor, tuned.tensor):
             tuned = _read_as(transposed(tuned.tensor), base, tuned)
     untouched = adapter and tuned is None
     jobs = [None if p is None else Job(p, cost(p, Wanted()), Wanted(), keep=keep) for p in (base, tuned, delta)]
@@ -211,8 +218,18 @@ def _job(pair: Pair, common: PairJob, adapter: bool, foreign: bool, keep: bool) 
         delta=jobs[2],
         added=added,
         untouched=untouched,
+        lacks=_TURNED if turned else "",
         work=2 * sum(job.cost.work for job in jobs if job is not None),
     )
+
+
+def _unfit(todo: Iterable[PairJob]) -> str:
+    """Name a layer of a base and its shape beside that of the adapter's."""
+    for job in todo:
+        if job.base and job.tuned and job.base.plan.tensor.shape != job.tuned.plan.tensor.shape:
+            ours, theirs = (" x ".join(map(str, one.plan.tensor.shape)) for one in (job.base, job.tuned))
+            return f"the base, where {job.base.plan.tensor.name!r} is {ours} and not {theirs}"
+    return "the base"
 
 
 def _is_all(adapter: Plan, base: Plan) -> bool:

@@ -125,9 +125,9 @@ def _new_directions(summary: Mapping[str, Any]) -> str:
     directions, intruders, open_ = (summary[name] for name in ("directions", "intruders", "undecided"))
     if not isfinite(directions) or not directions:
         return ""
-    but = f" Of {open_} it could not be decided." if open_ else ""
+    but = f" Of {open_} it could not be decided." if open_ > 0 else ""
     if not intruders:
-        known = "known to be new" if open_ else "new"
+        known = "known to be new" if open_ > 0 else "new"
         return f"None of the {directions} leading directions that were looked at is {known}.{but}"
     return (
         f"{intruders} of {directions} leading directions {'is' if intruders == 1 else 'are'} far from "

@@ -11,14 +11,17 @@ from heavytail.analysis.memory import written
 from heavytail.comparison.difference import memory as size_memory
 from heavytail.comparison.pair import PairJob
 from heavytail.rmt.noise_bulk import MIN_SIZE
-from heavytail.spectra.exact import block_rows
+from heavytail.spectra.exact import SVD_MATRICES, block_rows
 from heavytail.spectra.subspaces import memory as directions_memory
+from heavytail.weights.layout import Plan
 
 __all__ = ["fitted"]
 
-# Matrices of M x M that singular values of a difference take: blocks of M rows of both, of their difference, its
-# triangle and what QR copies; a square one is a single block.
-_TALL, _SQUARE = 12, 5
+_TALL = 12
+"""Matrices of M x M that singular values of a tall difference take: M rows of both models, of it, and copies of QR."""
+
+_BLOCKS = 3
+"""Blocks of a tensor whose parts are read one after the other: the last, the one that is joined, and its pieces."""
 
 
 def fitted(job: PairJob, room: float) -> PairJob:
@@ -36,12 +39,12 @@ def fitted(job: PairJob, room: float) -> PairJob:
         The job with its memory; without directions, and with a reason, where they alone do not fit; or refused.
     """
     base, tuned = job.base, job.tuned
-    if base is None or tuned is None or base.plan.tensor.problem or tuned.plan.tensor.problem:
-        return job  # nothing is read
+    if base is None or tuned is None or not _is_read(base.plan, tuned.plan):
+        return job
     size = size_memory(base.plan.tensor, tuned.plan.tensor)
     parts = base.plan.parts + tuned.plan.parts
     jobs = [one for one in (base, tuned, job.delta) if one is not None]
-    held = sum(held_bytes(one.plan, 0) for one in jobs) if parts else 0
+    held = sum(_held(one.plan) for one in jobs) if parts else 0
     spectra = max(one.cost.memory - one.cost.held for one in jobs)
     # A difference is analysed as a matrix is, from a block of rows of each in float64.
     spectra += max((2 * 8 * part.M * min(block_rows(part.M), part.N) for part in parts), default=0)
@@ -55,11 +58,24 @@ def fitted(job: PairJob, room: float) -> PairJob:
     directions = max((directions_memory(part.N, part.M, job.directions, itemsize) for part in wide), default=0)
     if held + directions > room:
         text = f"no directions: they need {written(held + directions)} at once, and there is room for {written(room)}"
-        job, directions = replace(job, directions=0, lacks=text), 0
-    values = spectra + max(8 * part.M**2 * (_TALL if part.N > part.M else _SQUARE) for part in parts)
+        job, directions = replace(job, directions=0, lacks="; ".join(filter(None, (job.lacks, text)))), 0
+    tall = [part.M for part in parts if part.N > part.M and job.delta is None]
+    values = spectra + 8 * max(SVD_MATRICES * max(part.M for part in parts) ** 2, _TALL * max(tall, default=0) ** 2)
     svd = held + values <= room
     beside = max(size - held, spectra, directions, values * svd)
     return _with_room(job, beside, (room - held - beside) / 2, svd)
+
+
+def _is_read(base: Plan, tuned: Plan) -> bool:
+    """Whether two tensors are compared, and not only found to be unlike or unreadable."""
+    alike = base.tensor.shape == tuned.tensor.shape and bool(base.parts) == bool(tuned.parts)
+    return alike and not base.tensor.problem and not tuned.tensor.problem
+
+
+def _held(plan: Plan, more: float = 0.0) -> int:
+    """Give the bytes of a tensor that are held, if some may be more than must be."""
+    held = held_bytes(plan, held_bytes(plan, 0) + more)
+    return held if plan.rows is None else _BLOCKS * held
 
 
 def _with_room(job: PairJob, beside: int, more: float, svd: bool) -> PairJob:
@@ -68,7 +84,7 @@ def _with_room(job: PairJob, beside: int, more: float, svd: bool) -> PairJob:
     def given(one: Job | None) -> Job | None:
         if one is None:
             return None
-        held = held_bytes(one.plan, held_bytes(one.plan, 0) + more)
+        held = _held(one.plan, more)
         return replace(one, cost=replace(one.cost, memory=beside + held, held=held, svd=svd))
 
     base, tuned, delta = given(job.base), given(job.tuned), given(job.delta)

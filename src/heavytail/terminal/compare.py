@@ -121,7 +121,7 @@ def _shape(row: ChangeRow) -> str:
 def _intruders(row: ChangeRow) -> str:
     if not isfinite(row.intruders):
         return "–"
-    most = f"–{row.intruders + row.undecided:.0f}" if row.undecided else ""
+    most = f"–{row.intruders + row.undecided:.0f}" if row.undecided > 0 else ""
     return f"{row.intruders:.0f}{most}/{row.directions:.0f}"
 
 
@@ -185,7 +185,7 @@ def _whole(comparison: Comparison) -> list[str]:
     if means:
         lines.append("means and their change (standard error over layers): " + ", ".join(means))
     if isfinite(summary["intruders"]):
-        open_ = f", {summary['undecided']} undecided" if summary["undecided"] else ""
+        open_ = f", {summary['undecided']} undecided" if summary["undecided"] > 0 else ""
         found, of = summary["intruders"], summary["directions"]
         lines.append(f"intruder dimensions: {found} of {of} leading directions{open_}")
     return lines

@@ -20,7 +20,7 @@ from heavytail.trends.report import LEAST_MODELS, Trend, TrendsReport
 
 __all__ = ["print_ranking", "print_trends"]
 
-_SHORTEST = 12  # cells of a name, whatever the room
+_SHORTEST = 17  # cells of a name before a column has room: of log_spectral_norm
 _FITTED = 3  # models of which a line need not go through every one
 _MANY = 12  # groups above which those of too few models are left to the files
 _ROUNDING = 1e-9  # what is less is the rounding of nothing
@@ -35,6 +35,21 @@ _TEXTS = ("verdict", "")
 _OPPOSITE = "opposite"
 _TOGETHER = ("", "slope", "R²", "τ", "adj. p", "verdict", "−/+", "pooled", "", "R²", "sign error")
 _HEADERS = ("n", "slope", "R²", "RMSE", "τ (95 %)", "ρ", "p", "adj. p", "LOO", "verdict")
+_GIVEN_UP = (9, 6, 4, 7, 3, 2, 1, 5, 8)  # columns of a group's line in the order in which they go for want of room
+_GIVEN_UP_TOGETHER = (9, 2, 6, 10, 1, 7, 8, 3, 4)
+_POOLED_R2 = 9
+_GIVEN_UP_RANKED = (2,)
+_MEANINGS = {
+    "p": "p: of τ, by permutation",
+    "adj. p": "adj. p: adjusted for all that is looked at here",
+    "LOO": "LOO: RMSE of models left out of the fit",
+    "verdict": "supported, reversed: adj. p at most 0.05, with or against the theory",
+}
+_MEANINGS_TOGETHER = {
+    "−/+": "−/+: groups with a slope of that sign",
+    "sign error": "sign error: share of pairs of models ordered against the theory, mean (and worst) of the groups of "
+    f"at least {LEAST_MODELS}",
+}
 
 
 def print_trends(report: TrendsReport, console: Console) -> None:
@@ -54,19 +69,25 @@ def print_trends(report: TrendsReport, console: Console) -> None:
         f"[bold]{escaped(table.quality_name)}[/], {better} is better",
         highlight=False,
     )
+    absent: dict[str, None] = {}  # columns that there was no room for
     if len(groups) <= len(trends):
         for group in groups:
-            _block(f"[bold]{escaped(group)}[/]", {t.metric: (t, group) for t in trends if _models(t, group)}, console)
+            absent |= _block(
+                f"[bold]{escaped(group)}[/]", {t.metric: (t, group) for t in trends if _models(t, group)}, console
+            )
     else:
         for trend in trends:
             lines = {names[group]: (trend, group) for group in groups if _models(trend, group)}
-            _block(_titled(trend), lines, console)
+            absent |= _block(_titled(trend), lines, console)
     if hidden:
         few = f"{len(hidden)} groups of too few models to say anything are not shown"
         console.print(f"\n{few}; --csv and --json have them", highlight=False)
+    meanings = {header: text for header, text in _MEANINGS.items() if header not in absent}
     if len(set(table.groups)) > 1:
-        _print_together(trends, console)
-    _print_legend(console, together=len(set(table.groups)) > 1)
+        left_out = _print_together(trends, console)
+        meanings |= {header: text for header, text in _MEANINGS_TOGETHER.items() if header not in left_out}
+        absent |= left_out
+    _print_legend(meanings, absent, console)
     _print_notes(table.notes, report.warnings, console)
 
 
@@ -85,14 +106,14 @@ def _models(trend: Trend, group: str) -> int:
     return trend.groups[group].n if group in trend.groups else 0
 
 
-def _block(title: str, lines: Mapping[str, tuple[Trend, str]], console: Console) -> None:
+def _block(title: str, lines: Mapping[str, tuple[Trend, str]], console: Console) -> dict[str, None]:
     console.print(f"\n{title}", highlight=False)
     rows, styles = [], []
     for name, (trend, group) in lines.items():
         verdict = trend.verdicts[group]
         rows.append((name, *_association(trend.groups[group], trend.adjusted[group]), verdict))
         styles.append(_STYLES.get(verdict, ""))
-    _print_table(("", *_HEADERS), rows, styles, console)
+    return {_HEADERS[k - 1]: None for k in _print_table(("", *_HEADERS), rows, styles, _GIVEN_UP, console)}
 
 
 def _association(found: Association, adjusted: float) -> tuple[str, ...]:
@@ -110,7 +131,7 @@ def _association(found: Association, adjusted: float) -> tuple[str, ...]:
     )
 
 
-def _print_together(trends: Sequence[Trend], console: Console) -> None:
+def _print_together(trends: Sequence[Trend], console: Console) -> dict[str, None]:
     console.print(
         "\n[bold]All groups together[/]: within them, their differences removed, beside pooled, groups ignored",
         highlight=False,
@@ -128,20 +149,16 @@ def _print_together(trends: Sequence[Trend], console: Console) -> None:
                 worst if isfinite(trend.sign_error) else "–",
             )
         )
-    _print_table(_TOGETHER, rows, [_STYLES.get(trend.verdict, "") for trend in trends], console)
+    styles = [_STYLES.get(trend.verdict, "") for trend in trends]
+    left_out = _print_table(_TOGETHER, rows, styles, _GIVEN_UP_TOGETHER, console)
+    return {("pooled R²" if k == _POOLED_R2 else _TOGETHER[k]): None for k in left_out}
 
 
-def _print_legend(console: Console, *, together: bool) -> None:
-    text = (
-        "p: of τ, by permutation; adj. p: adjusted for all that is looked at here; LOO: RMSE of models left out of the "
-        "fit; supported, reversed: adj. p at most 0.05, with or against the theory"
-    )
-    if together:
-        text += (
-            "; −/+: groups with a slope of that sign; sign error: share of pairs of models ordered against the theory, "
-            f"mean (and worst) of the groups of at least {LEAST_MODELS}"
-        )
-    console.print("", *wrap(text, console.width), sep="\n", style="dim", highlight=False)
+def _print_legend(meanings: Mapping[str, str], absent: Iterable[str], console: Console) -> None:
+    console.print("", *wrap("; ".join(meanings.values()), console.width), sep="\n", style="dim", highlight=False)
+    if names := ", ".join(filter(None, absent)):
+        text = f"no room for {names}: a wider terminal, --csv and --json have them"
+        console.print(*wrap(text, console.width), sep="\n", style="dim", highlight=False)
 
 
 def _print_notes(notes: Iterable[str], warnings: Iterable[str], console: Console) -> None:
@@ -163,25 +180,41 @@ def print_ranking(ranking: Ranking, console: Console) -> None:
         )
         for one in ranking.models
     ]
-    _print_table(headers, rows, [""] * len(rows), console)
+    _print_table(headers, rows, [""] * len(rows), _GIVEN_UP_RANKED, console)
     console.print("", *wrap(visible(ranking.sentence), console.width), sep="\n", highlight=False, markup=False)
     _print_notes(ranking.notes, (), console)
 
 
 def _print_table(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str], console: Console
-) -> None:
-    """Print a table whose first column, of names, has the room that the others leave."""
-    others = [width_of(cells) for cells in zip(headers, *rows, strict=True)][1:]
-    room = max(console.width - sum(others) - len(others), _SHORTEST)
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    styles: Sequence[str],
+    given_up: Sequence[int],
+    console: Console,
+) -> list[int]:
+    """Print a table whose first column, of names, has the room that the others leave; give the columns not in it.
+
+    Where names would have too little room, columns are given up whole, in the order of `given_up`: no number is cut.
+    """
+    widths = [width_of(cells) + 1 for cells in zip(headers, *rows, strict=True)]
+    least = min(widths[0] - 1, _SHORTEST)
+    shown = set(range(1, len(headers)))
+    for column in given_up:
+        if console.width - sum(widths[k] for k in shown) >= least:
+            break
+        shown.remove(column)
+    room = max(console.width - sum(widths[k] for k in shown), 1)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
-    for k, header in enumerate(headers):
-        table.add_column(header, justify="left" if k == 0 or header in _TEXTS else "right", no_wrap=True)
+    kept = sorted(shown)
+    for k in (0, *kept):
+        left = k == 0 or headers[k] in _TEXTS
+        table.add_column(headers[k], justify="left" if left else "right", no_wrap=True)
     for (name, *cells), style in zip(rows, styles, strict=True):
         text = visible(name)
         short = text if cell_len(text) <= room else set_cell_size(text, room - 1) + "…"
-        table.add_row(*(escape(cell) for cell in (short, *cells)), style=style)
+        table.add_row(*(escape(cell) for cell in (short, *(cells[k - 1] for k in kept))), style=style)
     console.print(table)
+    return sorted(set(range(1, len(headers))) - shown)
 
 
 def _shortened(groups: Sequence[str]) -> dict[str, str]:

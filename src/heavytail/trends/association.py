@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
+from math import nan, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,8 @@ from heavytail.trends.intervals import (
     slope_interval,
     spearman_interval,
 )
-from heavytail.trends.permutation import orders, pair_signs, permuted_kendall, permuted_products, share
+from heavytail.trends.pairs import kendall_score, untied
+from heavytail.trends.permutation import null_kendall, orders, permuted_products, share
 
 __all__ = ["Association", "Line", "associate", "associate_all", "kendall_limit", "least_squares", "ranks", "sign_error"]
 
@@ -99,7 +100,8 @@ def associate(
     """Measure how a metric goes with quality.
 
     A permutation p-value is the share of the orders of the models whose statistic is at least as far from zero: of all
-    orders for at most 8 models, else of 10,000, the observed one among them. Ties stay ties.
+    orders for at most 8 models, else of 10,000, the observed one among them. Ties stay ties. For more than 60 models
+    Kendall's S of those orders is drawn from its law instead of counted: see `permutation`.
 
     Args:
         metric: (n,) the metric of each model.
@@ -139,18 +141,19 @@ def associate_all(
         alike = np.flatnonzero((present == mask).all(axis=1))
         x, y = metrics[alike][:, mask], quality[mask]
         shuffled, weights = orders(len(y), rng), resampling(len(y), resamples, rng)
-        s = permuted_kendall(x, y, shuffled)
+        s, slope = null_kendall(x, y, shuffled, rng), permuted_products(x, y, shuffled)
+        spearman = permuted_products(np.stack([ranks(one) for one in x]), ranks(y), shuffled)
         for k, row in enumerate(alike.tolist()):
-            found[row] = _associate(x[k], y, directions[row], s[:, k], shuffled, weights)
+            drawn = s[:, k], spearman[:, k], slope[:, k]
+            found[row] = _associate(x[k], y, directions[row], drawn, weights)
     return tuple(found[row] for row in range(len(metrics)))
 
 
 def _associate(
-    x: Vector, y: Vector, direction: int, s: Vector, shuffled: NDArray[np.intp], weights: Matrix
+    x: Vector, y: Vector, direction: int, drawn: tuple[Vector, Vector, Vector], weights: Matrix
 ) -> Association:
-    """Put an association together from Kendall's S in all orders, the orders, and the weights of resamples."""
-    x_ranks, y_ranks = ranks(x), ranks(y)
-    spearman, slope = permuted_products(x_ranks, y_ranks, shuffled), permuted_products(x, y, shuffled)
+    """Put an association together from Kendall's S, Spearman's sum and the slope's in all orders, and resamples."""
+    s, spearman, slope = drawn
     line, limit = least_squares(x, y), kendall_limit(x, y)
     slope_lo, slope_hi = slope_interval(x, y, np.zeros(len(x), dtype=np.intp))
     r2_lo, r2_hi = r2_interval(x, y)
@@ -165,7 +168,7 @@ def _associate(
         loo_rmse=line.loo_rmse,
         loo_r2=line.loo_r2,
         kendall_tau=float(s[0] / limit) if limit else nan,
-        spearman_rho=_correlation(x_ranks, y_ranks),
+        spearman_rho=_correlation(ranks(x), ranks(y)),
         slope_lo=slope_lo,
         slope_hi=slope_hi,
         r2_lo=r2_lo,
@@ -220,7 +223,7 @@ def kendall_limit(x: Vector, y: Vector) -> float:
 
     Pairs with a NaN do not count.
     """
-    return float(np.sqrt(float(np.count_nonzero(pair_signs(x))) * float(np.count_nonzero(pair_signs(y)))))
+    return sqrt(untied(x) * untied(y))
 
 
 def ranks(x: Vector) -> Vector:
@@ -240,11 +243,8 @@ def sign_error(metric: Vector, quality: Vector, direction: int) -> float:
     Returns:
         From 0, every pair as expected, to 1; NaN without a sign or without pairs.
     """
-    better = pair_signs(quality)
-    told = better != 0
-    if not direction or not told.any():
-        return nan
-    return float(np.mean((1 - direction * (pair_signs(metric) * better)[told]) / 2))
+    told = untied(quality)
+    return (1 - direction * kendall_score(metric, quality) / told) / 2 if direction and told else nan
 
 
 def _correlation(x: Vector, y: Vector) -> float:

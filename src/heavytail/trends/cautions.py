@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from itertools import groupby
 from math import factorial, isfinite
 
@@ -16,6 +16,8 @@ from heavytail.trends.verdict import LEVEL
 __all__ = ["cautions"]
 
 _MOST_NAMES = 6
+_MANY = 12  # series above which those of a kind are counted, and few of them named
+_MOST_OF_MANY = 3
 _FAR = 1e6  # times its median: a value as far decides every fit
 
 
@@ -38,10 +40,10 @@ def _few(table: ModelTable) -> Iterable[str]:
     for size, items in groupby(by_size, key=lambda item: item[1]):
         names = [group for group, _ in items]
         if size < 2:
-            yield f"{_series(names)} 1 model{_each(names)}: it takes 2 to see a trend"
+            yield f"{_series(names, counts)} 1 model{_each(names)}: it takes 2 to see a trend"
         elif (orders := factorial(size) // 2) < 1 / LEVEL:
             chance = f"even a perfect order of {size} comes by chance in 1 of {orders}"
-            yield f"{_series(names)} {size} models{_each(names)}: " + (
+            yield f"{_series(names, counts)} {size} models{_each(names)}: " + (
                 chance if size > 2 else "any order of 2 is a perfect one"
             )
 
@@ -49,19 +51,21 @@ def _few(table: ModelTable) -> Iterable[str]:
 def _missing(table: ModelTable) -> Iterable[str]:
     rated = np.isfinite(table.quality)
     names = np.array(table.models)
-    if not rated.all():
-        yield f"{table.quality_name} is missing for {_names(names[~rated])}: left out"
-    missing: dict[tuple[str, ...], list[str]] = {}
+    for lacks, which in (("missing", np.isnan(table.quality)), ("not finite", np.isinf(table.quality))):
+        if which.any():
+            yield f"{table.quality_name} is {lacks} for {_names(names[which])}: left out"
+    missing: dict[tuple[str, tuple[str, ...], int], list[str]] = {}
     for name, values in table.metrics.items():
-        lacking = tuple(names[rated][~np.isfinite(values)[rated]])
-        if lacking:
-            missing.setdefault(lacking, []).append(name)
-    for lacking, metrics in missing.items():
-        are = f"{_names(metrics)} {'is' if len(metrics) == 1 else 'are'} missing for"
+        known = int(np.isfinite(values[rated]).sum())
+        for lacks, which in (("missing", np.isnan(values)), ("not finite", np.isinf(values))):
+            if lacking := tuple(names[which & rated]):
+                missing.setdefault((lacks, lacking, known), []).append(name)
+    for (lacks, lacking, known), metrics in missing.items():
+        are = f"{_names(metrics)} {'is' if len(metrics) == 1 else 'are'} {lacks} for"
         if len(lacking) == rated.sum():
             yield f"{are} every model"
         else:
-            yield f"{are} {_names(lacking)}, and known of the {rated.sum() - len(lacking)} others"
+            yield f"{are} {_names(lacking)}, and known of the {known} others"
 
 
 def _wild(table: ModelTable) -> Iterable[str]:
@@ -75,13 +79,13 @@ def _wild(table: ModelTable) -> Iterable[str]:
 
 def _constant(table: ModelTable, trends: Sequence[Trend]) -> Iterable[str]:
     groups = np.array(table.groups)
-    same = [group for group in dict.fromkeys(table.groups) if _is_constant(table.quality[groups == group])]
-    if same:
-        yield f"{table.quality_name} is the same for all models of {_names(same)}"
-    for trend in trends:
-        values = np.asarray(table.metrics[trend.metric])
-        if same := [group for group in trend.groups if _is_constant(values[groups == group])]:
-            yield f"{trend.metric} is the same for all models of {_names(same)}"
+    members = {group: groups == group for group in dict.fromkeys(table.groups)}
+    columns = {table.quality_name: table.quality} | {trend.metric: table.metrics[trend.metric] for trend in trends}
+    for name, values in columns.items():
+        if same := [group for group, rows in members.items() if _is_constant(np.asarray(values)[rows])]:
+            where = f" of {_of_many(same, len(members))}" if len(members) > 1 else ""
+            with_it = "metric" if values is table.quality else "quality"
+            yield f"{name} is the same for all models{where}, so no {with_it} can go with it"
 
 
 def _opposed(trends: Sequence[Trend]) -> Iterable[str]:
@@ -107,8 +111,16 @@ def _is_constant(values: np.ndarray) -> bool:
     return len(known) > 1 and np.ptp(known) == 0
 
 
-def _series(names: Sequence[str]) -> str:
-    return f"series {_names(names)} {'has' if len(names) == 1 else 'have'}"
+def _series(names: Sequence[str], among: Sized) -> str:
+    counted = len(among) > _MANY and len(names) > _MOST_OF_MANY
+    return f"{'' if counted else 'series '}{_of_many(names, len(among))} {'has' if len(names) == 1 else 'have'}"
+
+
+def _of_many(names: Sequence[str], series: int) -> str:
+    """Name some of the series; where there are many, count them and name a few."""
+    if series > _MANY and len(names) > _MOST_OF_MANY:
+        return f"{len(names)} series ({', '.join(names[:_MOST_OF_MANY])}, ...)"
+    return _names(names)
 
 
 def _each(names: Sequence[str]) -> str:

@@ -11,12 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heavytail.errors import RequestError
-from heavytail.trends.metrics import USUAL, metric_values
+from heavytail.trends.cells import cell_text, column_like, numbers
+from heavytail.trends.metrics import METRICS, USUAL, metric_values
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["QUALITIES", "choose_groups", "choose_metrics", "choose_models", "choose_target", "is_loss", "listed"]
+__all__ = [
+    "COARSER",
+    "GROUPS",
+    "NAMES",
+    "QUALITIES",
+    "choose_groups",
+    "choose_metrics",
+    "choose_models",
+    "choose_target",
+    "is_loss",
+    "listed",
+    "unused",
+]
 
 QUALITIES = (
     *("top1_accuracy", "accuracy", "acc", "test_accuracy", "val_accuracy", "balanced_accuracy"),
@@ -43,8 +56,10 @@ _SCORES = frozenset(
         *("correlation", "pearson", "spearman", "kappa", "mcc", "psnr", "ssim", "elo", "reward", "likelihood", "top"),
     }
 )
-_GROUPS = ("series", "family", "group")
-_COARSER = ("collection", "dataset")  # what a group should not mix: other measurements, other figures of quality
+NAMES = ("model", "name", "model_label")
+GROUPS = ("series", "family", "group")
+COARSER = ("collection", "dataset")  # what a group should not mix: other measurements, other figures of quality
+_METRIC_WORDS = frozenset({"alpha", "norm", "rank", "softrank", "entropy", "spectral"})
 _SHOWN = 8
 
 Columns = Mapping[str, NDArray[np.float64]]
@@ -88,12 +103,12 @@ def choose_models(frame: pd.DataFrame, where: Sequence[str], others: Iterable[st
         RequestError: if a condition is none, names no column, or leaves nothing.
     """
     for condition in where:
-        column, sign, glob = _condition(condition)
-        if column not in frame.columns:
-            if column in others:
+        wanted, sign, glob = _condition(condition)
+        if (column := column_like(wanted, frame.columns)) is None:
+            if column_like(wanted, others) is not None:
                 continue
             columns = [*frame.columns, *(name for name in others if name not in frame.columns)]
-            raise RequestError(f"--where {condition}: there is no column {column!r}, but {listed(columns, 40)}")
+            raise RequestError(f"--where {condition}: there is no column {wanted!r}, but {listed(columns, 40)}")
         texts = frame[column].map(_text)
         kept = frame[texts.map(lambda text, glob=glob: fnmatchcase(text, glob)) == (sign == "=")]
         if kept.empty:
@@ -131,9 +146,9 @@ def choose_target(frame: pd.DataFrame, target: str | None, where: str) -> tuple[
         RequestError: if there is none.
     """
     if target is not None:
-        if target not in frame.columns:
+        if (named := column_like(target, frame.columns)) is None:
             raise RequestError(f"--target {target}: {where} has no such column, but {listed(frame.columns, 40)}")
-        return target, ()
+        return named, ()
     lowered = {str(column).lower(): str(column) for column in frame.columns if frame[column].notna().any()}
     found = [lowered[name] for name in QUALITIES if name in lowered]
     if not found:
@@ -160,15 +175,17 @@ def choose_groups(frame: pd.DataFrame, group: Sequence[str]) -> tuple[tuple[str,
     Raises:
         RequestError: if a column is not there.
     """
-    for column in group:
-        if column not in frame.columns:
-            raise RequestError(f"--group {','.join(group)}: there is no column {column!r}, but {listed(frame, 40)}")
-    columns = list(group) or [name for name in _GROUPS if name in frame.columns and frame[name].notna().any()][:1]
+    columns = []
+    for wanted in group:
+        if (column := column_like(wanted, frame.columns)) is None:
+            raise RequestError(f"--group {','.join(group)}: there is no column {wanted!r}, but {listed(frame, 40)}")
+        columns.append(column)
+    columns = columns or [name for name in GROUPS if name in frame.columns and frame[name].notna().any()][:1]
     if not columns:
-        note = f"all models are taken as one group: there is no column {', '.join(_GROUPS[:-1])} or {_GROUPS[-1]}"
+        note = f"all models are taken as one group: there is no column {', '.join(GROUPS[:-1])} or {GROUPS[-1]}"
         return ("all",) * len(frame), (f"{note}; --group chooses one",)
     groups = _groups(frame, columns)
-    coarser = [name for name in _COARSER if name in frame.columns and name not in columns]
+    coarser = [name for name in COARSER if name in frame.columns and name not in columns]
     mixed = [name for name in coarser if frame[name].groupby(np.array(groups)).nunique().max() > 1]
     if not mixed:
         return groups, ()
@@ -205,9 +222,38 @@ def choose_metrics(frame: pd.DataFrame, names: Sequence[str], quality: str) -> C
     }
     if quality in names:
         raise RequestError(f"--metrics {quality}: this is the quality; --target chooses another")
-    chosen = list(dict.fromkeys(names)) or [
+    chosen = list(dict.fromkeys(column_like(name, numeric) or name for name in names)) or [
         name for name in USUAL if name in numeric and np.isfinite(numeric[name]).any()
     ]
     if not chosen:
         raise RequestError(f"there is no usual metric; --metrics can choose {listed(numeric, 60) or 'nothing'}")
     return {name: metric_values(name, numeric) for name in chosen}
+
+
+def unused(frame: pd.DataFrame, taken: Iterable[str], quality: str) -> tuple[str, ...]:
+    """Say which columns look like metrics or qualities by their names, and are neither here.
+
+    Args:
+        frame: a row a model.
+        taken: the metrics.
+        quality: the column of quality.
+    """
+    numeric = {str(name) for name in frame.select_dtypes("number").columns}
+    notes = []
+    for name in METRICS:
+        if name in frame and name not in numeric and frame[name].notna().any():
+            model, cell = next(
+                (model, cell)
+                for model, cell in zip(frame["model"], frame[name], strict=True)
+                if cell_text(cell) and (numbers(frame[name][frame[name] == cell]) is None or "%" in str(cell))
+            )
+            notes.append(f"{name} is not taken as numbers: that of {model} is {cell!r}")
+    others = numeric - {*taken, quality, *METRICS, *QUALITIES}
+    if alike := [name for name in frame.columns if name in others and _is_alike(name)]:
+        notes.append(f"columns of numbers that are not used: {listed(alike)}; --metrics or --target take them")
+    return tuple(notes)
+
+
+def _is_alike(name: str) -> bool:
+    """Tell whether a name looks like a metric's or a quality's."""
+    return is_loss(name) is not None or not _METRIC_WORDS.isdisjoint(re.split(r"[^a-z]+", name.lower()))

@@ -6,7 +6,8 @@ of samples, and an R2 of 0 never. So
 
 * Kendall's tau: the values under which the tau observed is within 1.96 standard deviations of its mean, less half a
   step of tau, for a normal copula, of which mean and variance are exact (Esscher 1924). From 20 models on each end is
-  that or the bootstrap's, whichever is farther out: heavier tails than the normal law's need it.
+  that or the bootstrap's, whichever is farther out: heavier tails than the normal law's need it. From 201 models on
+  -+ 1.96 standard errors by the infinitesimal jackknife (Jaeckel 1972), which many resamples come to, stand for it.
 * Spearman's rho: tanh(atanh(rho) -+ 1.96 sqrt((1 + rho^2 / 2) / (n - 3))) (Bonett and Wright 2000), each end half a
   step of rho farther out; from 20 models on with the bootstrap's, as above.
 * slope: -+ Student's t times the standard error HC3, which needs no equal variances (MacKinnon and White 1985).
@@ -32,10 +33,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from heavytail.trends.pairs import concordances, kendall_score, sign_sums, untied
+
 __all__ = [
     "FEWEST",
     "FEWEST_RESAMPLED",
     "FEWEST_RESAMPLES",
+    "MOST_RESAMPLED",
     "RESAMPLES",
     "kendall_interval",
     "r2_interval",
@@ -52,6 +56,9 @@ FEWEST_RESAMPLED = 20
 
 RESAMPLES = 2000
 """Resamples of the bootstrap, unless told."""
+
+MOST_RESAMPLED = 200
+"""Most models that are resampled: their pairs are looked at in every resample."""
 
 FEWEST_RESAMPLES = 39
 """With 39 one of 40 equal parts lies beyond each end of a 95 % interval."""
@@ -70,9 +77,9 @@ Interval = tuple[float, float]
 def resampling(n: int, resamples: int, rng: np.random.Generator) -> Matrix:
     """Draw n of n models with replacement, again and again: how often each is drawn, (resamples, n).
 
-    Fewer than 20 models are not resampled: there are no rows then.
+    Fewer than 20 models and more than 200 are not resampled: there are no rows then.
     """
-    if n < FEWEST_RESAMPLED:
+    if not FEWEST_RESAMPLED <= n <= MOST_RESAMPLED:
         return np.empty((0, n))
     return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
@@ -88,8 +95,11 @@ def kendall_interval(x: Vector, y: Vector, weights: Matrix) -> Interval:
     n = len(x)
     if n < FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
         return nan, nan
-    tau = float(_kendall(x, y, np.ones((1, n)))[0])
-    return _with_bootstrap((-_largest_tau(-tau, n), _largest_tau(tau, n)), _kendall(x, y, weights))
+    tau = kendall_score(x, y) / sqrt(untied(x) * untied(y))
+    ends = -_largest_tau(-tau, n), _largest_tau(tau, n)
+    if n > MOST_RESAMPLED:
+        return _hull(ends, tau, _kendall_influence(x, y))
+    return _with_bootstrap(ends, _kendall(x, y, weights))
 
 
 def spearman_interval(x: Vector, y: Vector, weights: Matrix) -> Interval:
@@ -97,7 +107,8 @@ def spearman_interval(x: Vector, y: Vector, weights: Matrix) -> Interval:
     n = len(x)
     if n < FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
         return nan, nan
-    rho = float(_spearman(x, y, np.ones((1, n)))[0])
+    a, b = sign_sums(np.stack((x, y)))
+    rho = float(a @ b / np.sqrt((a @ a) * (b @ b)))
     step = 6 / (n * (n * n - 1))  # half of what exchanging two neighbours takes from a perfect order
 
     def end(sign: int) -> float:
@@ -106,6 +117,8 @@ def spearman_interval(x: Vector, y: Vector, weights: Matrix) -> Interval:
         near = min(max(rho + sign * step, step - 1), 1 - step)
         return tanh(atanh(near) + sign * _NORMAL * sqrt((1 + near**2 / 2) / (n - 3)))
 
+    if n > MOST_RESAMPLED:
+        return _hull((end(-1), end(1)), rho, _spearman_influence(x, y))
     return _with_bootstrap((end(-1), end(1)), _spearman(x, y, weights))
 
 
@@ -144,13 +157,54 @@ def r2_interval(x: Vector, y: Vector) -> Interval:
     n = len(x)
     if n < FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
         return nan, nan
-    r = _pearson(x, y, np.ones((1, n)))[0]
-    z = np.arctanh(np.clip(_pearson(x, y, 1 - np.eye(n)), _EDGE - 1, 1 - _EDGE))
+    dx, dy = x - x.mean(), y - y.mean()
+    r = float(dx @ dy / np.sqrt((dx @ dx) * (dy @ dy)))
+    z = np.arctanh(np.clip(_without_each(dx, dy), _EDGE - 1, 1 - _EDGE))
     error = sqrt((n - 1) / n * np.sum((z - z.mean()) ** 2)) if np.isfinite(z).all() else inf
     centre, reach = atanh(min(max(r, _EDGE - 1), 1 - _EDGE)), float(stdtrit(n - 2, 1 - _TAIL)) * error
     ends = (tanh(centre - reach), tanh(centre + reach))
     squares = sorted(end**2 for end in ends)
     return (0.0 if ends[0] <= 0 <= ends[1] else squares[0]), squares[1]
+
+
+def _without_each(dx: Vector, dy: Vector) -> Vector:
+    """Give the correlation of all models but one, for each: NaN where the others do not vary."""
+    share = len(dx) / (len(dx) - 1)
+    products, in_x, in_y = (pair.sum() - share * pair for pair in (dx * dy, dx * dx, dy * dy))
+    varies = (in_x > _EDGE * in_x.max()) & (in_y > _EDGE * in_y.max())
+    return np.where(varies, products, nan) / np.sqrt(np.where(varies, in_x * in_y, 1.0))
+
+
+def _kendall_influence(x: Vector, y: Vector) -> Vector:
+    """Give how tau-b changes with the weight of each model: it is a ratio of quadratic forms of the weights."""
+    s, in_x, in_y = concordances(x, y), concordances(x, x), concordances(y, y)
+    scale = np.sqrt(in_x.sum() * in_y.sum())
+    return np.asarray(2 * s / scale - s.sum() / scale * (in_x / in_x.sum() + in_y / in_y.sum()))
+
+
+def _spearman_influence(x: Vector, y: Vector) -> Vector:
+    """Give how Spearman's rho changes with the weight of each model, which is in the ranks of all the others too."""
+    a, b = sign_sums(np.stack((x, y)))
+    scale = np.sqrt((a @ a) * (b @ b))
+
+    def change(u: Vector, v: Vector) -> Vector:
+        """Give that of the sum of products of the ranks of u with v, by u's ranks."""
+        order = np.argsort(u, kind="stable")
+        below, total = np.concatenate(([0.0], np.cumsum(v[order]))), v.sum()
+        ordered = u[order]
+        larger = total - below[np.searchsorted(ordered, u, "right")]
+        return np.asarray(larger - below[np.searchsorted(ordered, u, "left")])
+
+    products = a * b + change(x, b) + change(y, a)
+    in_x, in_y = a * a + 2 * change(x, a), b * b + 2 * change(y, b)
+    rho = a @ b / scale
+    return np.asarray(products / scale - rho / 2 * (in_x / (a @ a) + in_y / (b @ b)))
+
+
+def _hull(interval: Interval, centre: float, influence: Vector) -> Interval:
+    """Widen an interval to 1.96 standard errors by the infinitesimal jackknife."""
+    reach = _NORMAL * float(np.sqrt(np.sum((influence - influence.mean()) ** 2)))
+    return max(-1.0, min(interval[0], centre - reach)), min(1.0, max(interval[1], centre + reach))
 
 
 def _largest_tau(tau: float, n: int) -> float:

@@ -116,7 +116,7 @@ def metric_values(name: str, columns: Mapping[str, NDArray[np.float64]]) -> NDAr
         columns: by name, numbers of (n,).
 
     Returns:
-        (n,) numbers, NaN where one is missing or has no logarithm.
+        (n,) numbers, NaN where one is missing or has no logarithm; an infinite one stays so.
 
     Raises:
         RequestError: if there is no such column.
@@ -132,7 +132,7 @@ def metric_values(name: str, columns: Mapping[str, NDArray[np.float64]]) -> NDAr
     if function:
         positive = np.where(values > 0, values, np.nan)
         values = np.log(positive) if function["function"] == "ln" else np.log10(positive)
-    return np.where(np.isfinite(values), values, np.nan)
+    return values
 
 
 def model_metrics(report: ModelReport) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -14,12 +15,14 @@ from urllib.parse import urlsplit
 from heavytail.diagnosis.row import SCHEMA_VERSION, Row
 from heavytail.errors import RequestError, SourceError
 from heavytail.report.model_report import ModelReport
-from heavytail.trends.metrics import row_metrics
+from heavytail.trends.cells import tidied
+from heavytail.trends.choices import COARSER, GROUPS, NAMES, QUALITIES
+from heavytail.trends.metrics import METRICS, row_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Model", "distinct", "has_layers", "name_of", "of_layers", "read_frame", "read_model"]
+__all__ = ["Model", "distinct", "has_layers", "name_of", "of_layers", "read_frame", "read_model", "tidy_frame"]
 
 _SUFFIXES = frozenset(
     {
@@ -29,6 +32,11 @@ _SUFFIXES = frozenset(
 )
 _NAMELESS = frozenset({"model", "pytorch_model", "tf_model", "weights", "checkpoint", "consolidated"})
 _TEXTS = frozenset(field.name for field in fields(Row) if field.type == "str")
+KNOWN = (*NAMES, *GROUPS, *COARSER, *METRICS, *QUALITIES)
+"""Columns that are found in whatever letters they are written."""
+
+TEXTS = (*NAMES, *GROUPS, *COARSER)
+
 _LAYERS = frozenset({"name", "kind", "dtype", "status"})  # what a table of layers has, and a table of models has not
 
 
@@ -127,6 +135,9 @@ def distinct(models: Iterable[Model]) -> tuple[Model, ...]:
 def read_frame(path: str | PathLike[str]) -> pd.DataFrame:
     """Read a CSV or Parquet file as a table; an empty cell is missing.
 
+    Commas, semicolons or tabs separate the cells of a CSV, whichever its first line has most of. With semicolons and
+    tabs a number may have a decimal comma. A table that has not a row a layer is tidied: see `cells.tidied`.
+
     Raises:
         SourceError: if it cannot be read as one.
     """
@@ -134,15 +145,43 @@ def read_frame(path: str | PathLike[str]) -> pd.DataFrame:
 
     try:
         if Path(path).suffix.lower() == ".parquet":
-            return pd.read_parquet(path, engine="pyarrow")
+            return tidy_frame(pd.read_parquet(path, engine="pyarrow"))
+        encoding, separator = _written(Path(path))
         # "nan" and "" are missing; a model called "NA" or "None" is one.
-        return pd.read_csv(path, keep_default_na=False, na_values=["", "nan", "NaN"], low_memory=False)
+        frame = pd.read_csv(
+            path,
+            sep=separator,
+            encoding=encoding,
+            keep_default_na=False,
+            na_values=["", "nan", "NaN"],
+            low_memory=False,
+            skipinitialspace=True,
+        )
+        return tidy_frame(frame, comma=separator != ",")
     except ImportError as error:
         raise RequestError("Parquet needs pyarrow: pip install 'heavytail[parquet]'") from error
     except OSError as error:
         raise SourceError(path, error.strerror or str(error)) from error
     except (ValueError, UnicodeError) as error:
         raise SourceError(path, f"is no table that can be read: {str(error).splitlines()[0]}") from error
+
+
+def tidy_frame(frame: pd.DataFrame, *, comma: bool = False) -> pd.DataFrame:
+    """Tidy a table of models, so that columns have the names they are known by; one of layers stays as it is."""
+    return frame if has_layers(frame.columns) else tidied(frame, KNOWN, TEXTS, comma=comma)
+
+
+def _written(path: Path) -> tuple[str, str]:
+    """Tell the encoding and the separator of a CSV from how it begins."""
+    with path.open("rb") as file:
+        first = file.readline(1 << 16)
+    if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16", _separator(first.replace(b"\0", b""))
+    return "utf-8-sig", _separator(first)
+
+
+def _separator(line: bytes) -> str:
+    return max((",", ";", "\t"), key=lambda one: line.count(one.encode()))
 
 
 def has_layers(columns: Iterable[str]) -> bool:

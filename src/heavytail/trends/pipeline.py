@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite, nan
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,21 @@ from heavytail.trends.table import ModelTable
 from heavytail.trends.verdict import LEVEL, find_family, verdict
 from heavytail.trends.within import Within, within_groups
 
+if TYPE_CHECKING:
+    from heavytail.trends.reading import Source
+
 __all__ = ["trends"]
 
 
-def trends(table: ModelTable, seed: int | np.random.Generator = 0, resamples: int = RESAMPLES) -> TrendsReport:
+def trends(
+    table: ModelTable | Source | Sequence[Source],
+    seed: int | np.random.Generator = 0,
+    resamples: int = RESAMPLES,
+) -> TrendsReport:
     """Measure how each metric of a table goes with quality.
 
     Args:
-        table: the models, with their groups, metrics and quality.
+        table: the models, with their groups, metrics and quality, or what `read_table` reads without options.
         seed: of all draws.
         resamples: of the bootstrap.
 
@@ -43,10 +51,15 @@ def trends(table: ModelTable, seed: int | np.random.Generator = 0, resamples: in
         >>> round(found.groups["VGG"].kendall_tau, 2), found.verdict, found.opposed
         (-0.93, 'supported', False)
     """
+    if not isinstance(table, ModelTable):
+        from heavytail.trends.reading import read_table
+
+        table = read_table(table)
     _check(table, resamples)
     rng = np.random.default_rng(seed)
     members = _members(table)
     values = np.stack([np.asarray(table.metrics[name], dtype=np.float64) for name in table.metrics])
+    values = np.where(np.isfinite(values), values, nan)
     family = find_family([(values[:, rows], table.quality[rows]) for rows in members.values()], rng)
     signs = [_expected(name, table) for name in table.metrics]
     over_all, *streams = rng.spawn(1 + len(members))
@@ -122,13 +135,13 @@ def _trend(
         direction=metric_named(name).direction,
         groups=groups,
         verdicts={
-            group: verdict(found.kendall_tau, expected, adjusted[group], found.p_least)
+            group: verdict(found.kendall_tau, expected, adjusted[group], found.p_least, found.n)
             for group, found in groups.items()
         },
         adjusted=adjusted,
         pooled=pooled,
         within=within,
-        verdict=verdict(within.kendall_tau, expected, within.adjusted, within_least),
+        verdict=verdict(within.kendall_tau, expected, within.adjusted, within_least, within.models),
         opposed=within.groups > 1 and pooled.slope * within.slope < 0,
         sign_error=sum(errors) / len(errors) if errors else nan,
         robust_sign_error=max(errors, default=nan),

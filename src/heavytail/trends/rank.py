@@ -32,6 +32,9 @@ _PUBLISHED_UNITS = (
     "the evidence is of metrics as WeightWatcher 0.2.7 computed them; the differences here are heavytail's own, which "
     "may be larger or smaller"
 )
+_IN_SAMPLE = (
+    "the share of pairs in the right order is of the evidence's own models (in sample); of others it may be smaller"
+)
 _QUANTILES = np.array([NormalDist().inv_cdf((k + 0.5) / 400) for k in range(400)])
 _WIDTH = 2 * NormalDist().inv_cdf(0.975)  # of a 95 % interval, in standard deviations
 
@@ -94,8 +97,9 @@ class Ranking:
             f"By {title}, {self.models[0].model} is the best of {len(self.models)} with a probability of about "
             f"{self.first:.0%}: among {evidence.source} {title} ordered {seen}."
         )
-        if evidence is PUBLISHED.get(self.metric):
-            said += " How far that carries to other tasks is not known."
+        to = "tasks" if evidence is PUBLISHED.get(self.metric) else "models"
+        if evidence is not ACROSS.get(self.metric):
+            said += f" How far that carries to other {to} is not known."
         if not self.one_family:
             said += " These models are not of one family, and across families the metrics tell next to nothing."
         return said + (" Two models show no trend: take it as a hint." if len(self.models) == 2 else "")
@@ -168,7 +172,7 @@ def rank(
         for model, value in zip(models, values, strict=True)
         if not isfinite(value)
     )
-    notes += (_PUBLISHED_UNITS,) if evidence is None else _circular(models, told, Path(evidence))
+    notes += (_PUBLISHED_UNITS,) if evidence is None else (_IN_SAMPLE, *_circular(models, told, Path(evidence)))
     order = [int(k) for k in np.argsort(-chosen.direction * values, kind="stable") if isfinite(values[k])]
     if len(order) < 2:
         raise RequestError(f"fewer than two of the models have {chosen.metric}")

@@ -18,7 +18,7 @@ class ModelTable:
     Attributes:
         models: the name of each model, n of them.
         groups: of each model, the series it belongs to; several grouping columns are joined by " · ".
-        metrics: by name, (n,) numbers of the models; NaN where a model has none.
+        metrics: by name, (n,) numbers of the models; NaN where a model has none. Infinite ones are left out.
         quality: (n,) figures of quality, as given.
         quality_name: what they are, such as "top1_accuracy".
         higher_is_better: whether the larger figure is the better one.

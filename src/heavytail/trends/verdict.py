@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan, prod
+from math import factorial, isnan, prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heavytail.trends.permutation import DRAWS, MOST_ENUMERATED, number_of_orders, orders, permuted_kendall, shares
+from heavytail.trends.permutation import DRAWS, MOST_ENUMERATED, null_kendall, number_of_orders, orders, shares
 
 __all__ = ["LEVEL", "OPEN", "REVERSED", "SUPPORTED", "TOO_FEW", "Family", "find_family", "verdict"]
 
@@ -62,7 +62,7 @@ def find_family(groups: Sequence[tuple[Matrix, Vector]], seed: int | np.random.G
     total, lowest = np.zeros((1, 1)), np.ones(1)
     farthest, chance = np.zeros((2, 1)), np.ones((2, 1))  # the largest and the smallest sum, and how often it comes
     for (metrics, quality), rows in zip(groups, drawn, strict=True):
-        statistics = permuted_kendall(metrics, quality, orders(len(quality), rng))
+        statistics = null_kendall(metrics, quality, orders(len(quality), rng), rng)
         p_values = shares(statistics)
         own.append(p_values[0])
         total = total + statistics[rows]
@@ -82,7 +82,7 @@ def find_family(groups: Sequence[tuple[Matrix, Vector]], seed: int | np.random.G
     )
 
 
-def verdict(tau: float, expected: int, adjusted: float, p_least: float) -> str:
+def verdict(tau: float, expected: int, adjusted: float, p_least: float, models: int) -> str:
     """Say in a word what a test allows to say of a trend.
 
     Args:
@@ -90,17 +90,19 @@ def verdict(tau: float, expected: int, adjusted: float, p_least: float) -> str:
         expected: the sign that the theory gives to tau, or 0.
         adjusted: the adjusted p-value.
         p_least: the smallest p-value that any order of these models could have.
+        models: number of models.
 
     Returns:
-        "too few" if no order of these models could be told from chance, else "open" unless the adjusted p-value is at
-        most 5 %, else "supported" if the sign is the theory's, which it always is where the theory has none, or
-        "reversed".
+        "too few" if no order of these models could be told from chance, unless that is because of a constant among
+        models enough; else "open" unless the adjusted p-value is at most 5 %, else "supported" if the sign is the
+        theory's, which it always is where the theory has none, or "reversed".
 
     Example:
-        >>> verdict(-0.9, -1, 0.01, 0.0001), verdict(0.9, -1, 0.01, 0.0001), verdict(0.9, 0, 0.01, 0.0001)
+        >>> verdict(-0.9, -1, 0.01, 0.0001, 8), verdict(0.9, -1, 0.01, 0.0001, 8), verdict(0.9, 0, 0.01, 0.0001, 8)
         ('supported', 'reversed', 'supported')
     """
-    if p_least > LEVEL:
+    constant = isnan(tau) and 2 / factorial(models) <= LEVEL
+    if p_least > LEVEL and not constant:
         return TOO_FEW
     if isnan(tau) or adjusted > LEVEL:
         return OPEN
@@ -109,8 +111,10 @@ def verdict(tau: float, expected: int, adjusted: float, p_least: float) -> str:
 
 def _drawn(sizes: Sequence[int], rng: np.random.Generator) -> Sequence[NDArray[np.intp]]:
     """Choose one order of each group for every joint draw, the observed ones first: every combination, or some."""
-    if prod(sizes) <= MOST_ENUMERATED:
-        return np.unravel_index(np.arange(prod(sizes)), sizes)
+    if (count := prod(sizes)) <= MOST_ENUMERATED:
+        # An axis only for those that have a choice: numpy has 64 axes, and a table may have more groups.
+        chosen = iter(np.unravel_index(np.arange(count), [*(size for size in sizes if size > 1), 1]))
+        return [next(chosen) if size > 1 else np.zeros(count, dtype=np.intp) for size in sizes]
     rows = [np.arange(DRAWS + 1) if size == DRAWS + 1 else rng.integers(size, size=DRAWS + 1) for size in sizes]
     for row in rows:
         row[0] = 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from heavytail.trends.association import kendall_limit, least_squares
 from heavytail.trends.intervals import slope_interval
-from heavytail.trends.permutation import pair_signs
+from heavytail.trends.pairs import kendall_score
 
 __all__ = ["Within", "within_groups"]
 
@@ -63,7 +63,7 @@ def within_groups(groups: list[tuple[Vector, Vector]], p_value: float = nan, adj
     x, y = (np.concatenate([_deviations(pair[k]) for pair in found]) for k in (0, 1))
     line = least_squares(x, y)
     low, high = slope_interval(x, y, np.repeat(np.arange(len(found)), [len(pair[0]) for pair in found]))
-    s = sum(int(np.sum(pair_signs(a) * pair_signs(b))) for a, b in found)
+    s = sum(kendall_score(a, b) for a, b in found)
     most = sum(kendall_limit(a, b) for a, b in found)
     slopes = [slope for a, b in found if isfinite(slope := least_squares(a, b).slope)]
     return Within(
