@@ -7,8 +7,9 @@ from cases import FLOATS, gaussian, numpy_type
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heavytail.comparison.difference import difference, size_of_change, together, transposed
+from heavytail.comparison.difference import difference, size_of_change, together
 from heavytail.errors import MatrixError
+from heavytail.weights.products import transposed
 from heavytail.weights.tensor import Tensor
 
 

@@ -344,9 +344,13 @@ def test_a_data_frame_is_a_table(written):
 @pytest.mark.parametrize(
     ("separator", "decimal"), [(",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ",")], ids=str
 )
-def test_semicolons_tabs_and_decimal_commas_are_read(written, separator, decimal):
+def test_semicolons_tabs_and_decimal_commas_are_read(written, tmp_path, separator, decimal):
     frame, table, read = written
-    same(read(frame.to_csv(index=False, sep=separator, decimal=decimal)), table)
+    text = frame.to_csv(index=False, sep=separator, decimal=decimal)
+    same(read(text), table)
+    path = tmp_path / "written.tsv"
+    path.write_text(text)
+    same(read_table(path), table)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

@@ -39,6 +39,7 @@ __all__ = [
     "failed",
     "keep",
     "numbers_of",
+    "reason_of",
     "recall",
     "run",
     "run_elsewhere",
@@ -248,22 +249,23 @@ def _stored(tensor: Tensor) -> str:
     return tensor.stored or tensor.dtype
 
 
+def reason_of(error: BaseException) -> str:
+    """Say for a row why it failed."""
+    if isinstance(error, HeavytailError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    return "its tensor could not be read" if isinstance(error, StopIteration) else f"{type(error).__name__}: {error}"
+
+
 def failed(part: Part, tensor: Tensor, error: BaseException) -> Layer:
     """Make the row of a part that could not be computed."""
-    if isinstance(error, HeavytailError):
-        reason = str(error)
-    elif isinstance(error, MemoryError):
-        reason = "not enough memory"
-    elif isinstance(error, StopIteration):
-        reason = "its tensor could not be read"
-    else:
-        reason = f"{type(error).__name__}: {error}"
     row = Row(
         name=part.name,
         kind=part.kind,
         dtype=_stored(tensor),
         status="failed",
-        reason=reason,
+        reason=reason_of(error),
         N=part.N,
         M=part.M,
         Q=part.N / part.M,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from math import sqrt, ulp
 from typing import Any
 
@@ -15,7 +14,7 @@ from heavytail.errors import MatrixError
 from heavytail.spectra.entries import Blocks
 from heavytail.weights.tensor import Array, Tensor
 
-__all__ = ["Size", "difference", "memory", "size_of_change", "together", "transposed"]
+__all__ = ["Size", "difference", "memory", "size_of_change", "together"]
 
 _PIECE = 1 << 18  # entries compared at a time
 _TAKEN = 2 * 16 + 16 + 4  # bytes of an entry meanwhile, complex at most: two numbers, their difference, what is equal
@@ -123,14 +122,3 @@ def together(base: Blocks, tuned: Blocks, rows: int) -> Iterator[tuple[Array, Ar
             count = min(len(block) - at, len(rest))
             yield block[at : at + count], rest[:count]
             at, rest = at + count, rest[count:]
-
-
-def transposed(tensor: Tensor) -> Tensor:
-    """Give a matrix as its transpose, which is read as a whole."""
-    return replace(tensor, shape=tensor.shape[::-1], blocks=partial(_columns, tensor), whole=True, hint=None)
-
-
-def _columns(tensor: Tensor, rows: int) -> Iterator[Array]:
-    whole = tensor.read().T
-    for first in range(0, len(whole), rows):
-        yield whole[first : first + rows]

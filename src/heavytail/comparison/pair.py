@@ -10,14 +10,13 @@ from zlib import crc32
 import numpy as np
 
 from heavytail.analysis.cache import Cache
-from heavytail.analysis.jobs import Job, numbers_of, run
+from heavytail.analysis.jobs import Job, numbers_of, reason_of, run
 from heavytail.analysis.numbers import Numbers, cut
 from heavytail.comparison.change import filled, metric_changes
 from heavytail.comparison.delta import Delta, find_delta
 from heavytail.comparison.difference import Size, size_of_change
 from heavytail.comparison.row import ChangeRow
 from heavytail.diagnosis.layer import Layer
-from heavytail.errors import HeavytailError
 from heavytail.rmt.noise_bulk import MIN_SIZE
 from heavytail.spectra.entries import Blocks
 from heavytail.spectra.subspaces import Subspaces, compare_subspaces
@@ -97,7 +96,7 @@ def compare_pair(job: PairJob, cache: Cache | None = None) -> list[LayerChange]:
             _compared(job, job.base, job.tuned, size, cache) if pair[0].parts else [LayerChange(_left_out(pair, size))]
         )
     except Exception as error:  # one bad tensor never ends a run
-        return [LayerChange(replace(row, status="failed", reason=_said(error))) for row in rows]
+        return [LayerChange(replace(row, status="failed", reason=reason_of(error))) for row in rows]
 
 
 def _size(base: Plan, tuned: Plan) -> Size:
@@ -214,7 +213,7 @@ def _compared(job: PairJob, base: Job, tuned: Job, size: Size, cache: Cache | No
         try:
             found.append(_changed(job, parts, numbers, layers, row))
         except Exception as error:
-            found.append(LayerChange(replace(row, status="failed", reason=_said(error)), *layers))
+            found.append(LayerChange(replace(row, status="failed", reason=reason_of(error)), *layers))
     return found
 
 
@@ -279,9 +278,3 @@ def _subspaces(base: list[Blocks], tuned: list[Blocks], part: Part, directions: 
     return tuple(
         compare_subspaces(one, other, part.N, part.M, directions) for one, other in zip(base, tuned, strict=True)
     )
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, HeavytailError):
-        return str(error)
-    return "not enough memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"

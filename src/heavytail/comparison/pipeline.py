@@ -17,7 +17,6 @@ from heavytail.analysis.pipeline import Estimate, estimate, threads_of
 from heavytail.analysis.selection import selection
 from heavytail.comparison.align import Pair, align
 from heavytail.comparison.contents import is_turned, match_contents
-from heavytail.comparison.difference import transposed
 from heavytail.comparison.pair import LayerChange, PairJob, compare_pair
 from heavytail.comparison.report import Comparison, summarise
 from heavytail.comparison.room import fitted
@@ -27,7 +26,7 @@ from heavytail.tails.bootstrap import MIN_COUNT
 from heavytail.threads import blas_threads
 from heavytail.weights.adapters import base_name, merged
 from heavytail.weights.layout import Plan
-from heavytail.weights.products import product_blocks
+from heavytail.weights.products import product_blocks, transposed
 from heavytail.weights.tensor import Source, Tensor
 
 __all__ = ["compare"]

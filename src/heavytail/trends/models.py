@@ -27,7 +27,7 @@ __all__ = ["Model", "distinct", "has_layers", "name_of", "of_layers", "read_fram
 _SUFFIXES = frozenset(
     {
         *(".pth", ".pt", ".th", ".bin", ".ckpt", ".pkl", ".tar", ".jit", ".safetensors", ".index", ".onnx", ".h5"),
-        *(".hdf5", ".keras", ".gguf", ".tflite", ".npz", ".npy", ".json", ".csv", ".parquet"),
+        *(".hdf5", ".keras", ".gguf", ".tflite", ".npz", ".npy", ".json", ".csv", ".tsv", ".parquet"),
     }
 )
 _NAMELESS = frozenset({"model", "pytorch_model", "tf_model", "weights", "checkpoint", "consolidated"})
@@ -101,7 +101,7 @@ def read_model(
     path, suffix = Path(source), Path(source).suffix.lower()
     if suffix == ".json" and path.is_file() and (saved := _saved(path)) is not None:
         return saved
-    if suffix in {".csv", ".parquet"}:
+    if suffix in {".csv", ".tsv", ".parquet"}:
         return of_layers(path, read_frame(path))
     from heavytail.analysis import analyze
 

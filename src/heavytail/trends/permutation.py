@@ -22,6 +22,7 @@ from heavytail.trends.pairs import sign_products, sign_sums
 
 __all__ = [
     "DRAWS",
+    "MOST_CELLS",
     "MOST_ENUMERATED",
     "MOST_PAIRED",
     "null_kendall",

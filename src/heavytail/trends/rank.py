@@ -19,7 +19,7 @@ from heavytail.report.model_report import ModelReport
 from heavytail.report.writing import json_text, plain
 from heavytail.trends.choices import listed
 from heavytail.trends.evidence import ACROSS, OVERCONFIDENT, PUBLISHED, Evidence
-from heavytail.trends.families import ALIKE, least_alike, patterns
+from heavytail.trends.families import ALIKE, least_alike, shared
 from heavytail.trends.matching import match
 from heavytail.trends.metrics import metric_named, metric_values
 from heavytail.trends.models import Model, distinct, read_model
@@ -216,10 +216,10 @@ def _circular(models: Sequence[Model], told: Sequence[str], path: Path) -> tuple
 def _alikeness(models: Sequence[Model], across_families: bool) -> float:
     i, j, similarity = least_alike(models)
     if similarity < ALIKE and not across_families:
-        first, second = patterns(models[i].rows), patterns(models[j].rows)
+        both, either = shared(models[i], models[j])
         raise RequestError(
-            f"{models[i].name} and {models[j].name} are not of one family: they share {len(first & second)} of "
-            f"{len(first | second)} kinds of layers, less than {ALIKE:.0%}; --across-families ranks them nevertheless"
+            f"{models[i].name} and {models[j].name} are not of one family: they share {both} of {either} kinds of "
+            f"layers, less than {ALIKE:.0%}; --across-families ranks them nevertheless"
         )
     return similarity
 

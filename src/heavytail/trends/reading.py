@@ -40,7 +40,7 @@ __all__ = ["read_table"]
 Place = tuple[str, int]
 
 _FRAME = "the DataFrame"
-_TABLES = {".csv", ".parquet"}
+_TABLES = {".csv", ".tsv", ".parquet"}
 _SHAPING = ("conv", "convention", "layers")  # settings of an analysis that change what its numbers mean
 
 
