@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 from os import PathLike
 from typing import Any, Literal, get_args
 
@@ -26,7 +25,7 @@ from heavytail.tails.bootstrap import MIN_COUNT
 from heavytail.threads import blas_threads
 from heavytail.weights.adapters import base_name, merged
 from heavytail.weights.layout import Plan
-from heavytail.weights.products import product_blocks, transposed
+from heavytail.weights.products import transposed
 from heavytail.weights.tensor import Source, Tensor
 
 __all__ = ["compare"]
@@ -167,7 +166,7 @@ def _unwrapped(plans: tuple[Plan, ...]) -> tuple[Plan, ...]:
 
 def _adds(tensor: Tensor) -> bool:
     """Whether a tensor is what an adapter adds to another, and no weight of its own."""
-    return isinstance(tensor.blocks, partial) and tensor.blocks.func is product_blocks
+    return tensor.factors is not None
 
 
 def _selected(pairs: tuple[Pair, ...], source: Source, layers: str | list[str]) -> tuple[Pair, ...]:

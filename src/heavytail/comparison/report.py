@@ -108,7 +108,7 @@ class Comparison:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The rows as a pandas.DataFrame, in the columns of `compare.row.COLUMNS`."""
+        """The rows as a pandas.DataFrame, in the columns of `comparison.row.COLUMNS`."""
         import pandas as pd
 
         return pd.DataFrame([row.as_dict() for row in self.rows], columns=list(COLUMNS))

@@ -25,9 +25,9 @@ from heavytail.weights.adapter_config import LORA, AdapterConfig
 from heavytail.weights.faults import quoted
 from heavytail.weights.products import as_matrix, product_blocks, transposed
 from heavytail.weights.ranges import unreadable
-from heavytail.weights.tensor import Array, Factors, Source, Tensor, numpy_dtype
+from heavytail.weights.tensor import Array, Factors, Tensor, numpy_dtype
 
-__all__ = ["base_name", "has_adapters", "is_adapter", "join_adapters", "merged"]
+__all__ = ["base_name", "has_adapters", "join_adapters", "merged"]
 
 _NAMES = {
     "peft": re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])(?:\.(?P<adapter>[^.]+))?\.weight"),
@@ -74,11 +74,6 @@ class _Joined(NamedTuple):
     scale: float
     scaled: bool
     dora: bool
-
-
-def is_adapter(source: Source) -> bool:
-    """Whether a source holds adapters, whose matrices are changes of another model's."""
-    return any(tensor.factors is not None for tensor in source.tensors)
 
 
 def has_adapters(tensors: Iterable[Tensor]) -> bool:
