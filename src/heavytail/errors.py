@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HeavytailError", "MatrixError", "RequestError", "SourceError", "visible"]
+__all__ = ["ConvergenceError", "HeavytailError", "MatrixError", "RequestError", "SourceError", "visible"]
 
 
 class HeavytailError(Exception):
@@ -23,6 +23,10 @@ class SourceError(HeavytailError):
 
 class RequestError(HeavytailError):
     """A request that cannot be understood, for example an unknown option value."""
+
+
+class ConvergenceError(HeavytailError):
+    """An equation without a solution there, or one that was not reached: the text says which, where, by how much."""
 
 
 class MatrixError(HeavytailError):

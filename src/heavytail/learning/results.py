@@ -1,0 +1,82 @@
+"""What every model of learning gives: curves along the load, and simulations with their standard errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from heavytail.errors import RequestError
+from heavytail.learning._gauss import Array
+
+__all__ = ["LearningCurve", "Simulation", "check_range"]
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Generalisation error along the load.
+
+    Attributes:
+        name: of the student, as a legend has it.
+        loads: examples per weight, shape (n,), as given.
+        error: probability of a wrong label on a new example, shape (n,); NaN where the theory has no valid answer.
+        overlap: cosine between student and teacher, shape (n,); NaN likewise.
+        phase: of each load what is the case there, shape (n,), text: "ordinary" unless the model has others, such as
+            "perfect", "metastable" or "spin glass".
+        residual: largest residual of the equations over the loads, 0 for closed forms.
+    """
+
+    name: str
+    loads: Array
+    error: Array
+    overlap: Array
+    phase: np.ndarray
+    residual: float
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What independent runs of a finite system gave.
+
+    Attributes:
+        name: of what was simulated.
+        n: number of weights, inputs or spins.
+        load: examples, patterns or samples for each of them.
+        samples: of each measured quantity one value a run, shape (runs,).
+    """
+
+    name: str
+    n: int
+    load: float
+    samples: Mapping[str, Array]
+
+    @property
+    def runs(self) -> int:
+        """Number of independent runs."""
+        return len(next(iter(self.samples.values())))
+
+    def mean(self, quantity: str) -> float:
+        """Mean of a quantity over the runs."""
+        return float(np.mean(self.samples[quantity]))
+
+    def standard_error(self, quantity: str) -> float:
+        """Standard error of that mean; NaN for a single run."""
+        values = self.samples[quantity]
+        return float(np.std(values, ddof=1) / sqrt(len(values))) if len(values) > 1 else float("nan")
+
+
+def check_range(name: str, value: object, low: float, high: float = np.inf, *, open_low: bool = False) -> Array:
+    """Give an argument as float64, refused unless every number of it lies in the range [low, high] or (low, high].
+
+    Raises:
+        RequestError: naming the argument, the first number outside and the range.
+    """
+    numbers = np.asarray(value, dtype=np.float64)
+    outside = ~((numbers > low if open_low else numbers >= low) & (numbers <= high))
+    if outside.any():
+        bounds = f"{'above' if open_low else 'at least'} {low:g}"
+        bounds += f" and at most {high:g}" if np.isfinite(high) else ""
+        raise RequestError(f"{name} is {numbers[outside].flat[0]:g}; it must be {bounds}")
+    return numbers
