@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from math import sqrt
 
 import numpy as np
@@ -11,7 +12,18 @@ import numpy as np
 from heavytail.errors import RequestError
 from heavytail.learning._gauss import Array
 
-__all__ = ["LearningCurve", "Simulation", "check_range"]
+__all__ = ["LearningCurve", "Phase", "Simulation", "check_range"]
+
+
+class Phase(StrEnum):
+    """What is the case at a load and a temperature."""
+
+    SMOOTH = "smooth"
+    POOR = "poor"
+    METASTABLE = "metastable"
+    PERFECT = "perfect"
+    SPIN_GLASS = "spin glass"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +35,8 @@ class LearningCurve:
         loads: examples per weight, shape (n,), as given.
         error: probability of a wrong label on a new example, shape (n,); NaN where the theory has no valid answer.
         overlap: cosine between student and teacher, shape (n,); NaN likewise.
-        phase: of each load what is the case there, shape (n,), text: "ordinary" unless the model has others, such as
-            "perfect", "metastable" or "spin glass".
+        phase: of each load what is the case there, shape (n,), text: "smooth" where the model has no other,
+            "spin glass" where replica symmetry fails, "none" where there is no solution.
         residual: largest residual of the equations over the loads, 0 for closed forms.
     """
 

@@ -1,0 +1,252 @@
+r"""The replica-symmetric equations of a student that learns from a noisy teacher, solved along a whole branch.
+
+At given fields the order parameters are explicit integrals, and both field equations are proportional to the load. So a
+branch is a curve with one coordinate: at each coordinate one unknown, the *tilt*, is solved from the ratio of the two
+field equations, in which the load does not occur, and the load follows. Folds (spinodals) are maxima of the load along
+the coordinate; nothing has to be iterated near them. Equations: Seung, Sompolinsky and Tishby 1992; Györgyi and Tishby
+1990.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from math import pi
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.special import expit
+
+from heavytail.learning._gauss import Array, gaussian_rule, log_H, log_phi
+
+__all__ = ["PRIORS", "Point", "Prior", "follow", "solve_point"]
+
+_PRECISION = 1e-13  # of the tilt equation, relative
+_STEPS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Order parameters and fields that belong together by the student's prior; arrays of one shape.
+
+    Attributes:
+        overlap: R, cosine of student and teacher.
+        self_overlap: q, cosine of two students.
+        width: 1 - q, kept apart for its digits.
+        spread: q - R^2, likewise.
+        field: of the teacher, R hat.
+        noise_field: of the other students, q hat.
+        entropy: what the prior adds to -f/T.
+        response: mean square of the susceptibility of a weight.
+    """
+
+    overlap: Array
+    self_overlap: Array
+    width: Array
+    spread: Array
+    field: Array
+    noise_field: Array
+    entropy: Array
+    response: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a branch, or many of them, arrays of one shape.
+
+    Attributes:
+        coordinate: where on the branch.
+        tilt: what was solved for.
+        temperature: of the students.
+        load: examples per weight that make it a solution.
+        overlap: R.
+        self_overlap: q.
+        error: of one student on new examples.
+        vote_error: of the majority of students.
+        training_error: share of the examples, noise included, that a student has wrong.
+        free_entropy: -f/T per weight.
+        entropy: per weight.
+        replicon: positive where the replica-symmetric solution is stable (de Almeida and Thouless 1978).
+        residual: of the ratio of the field equations.
+    """
+
+    coordinate: Array
+    tilt: Array
+    temperature: Array
+    load: Array
+    overlap: Array
+    self_overlap: Array
+    error: Array
+    vote_error: Array
+    training_error: Array
+    free_entropy: Array
+    entropy: Array
+    replicon: Array
+    residual: Array
+
+    def map(self, function: Callable[[Array], Any]) -> Point:
+        """Apply a function to every array."""
+        return Point(*(function(getattr(self, item.name)) for item in fields(self)))
+
+
+class Prior(Protocol):
+    """What is known of a student's weights beforehand, and the coordinate of its branch."""
+
+    coordinates: Array
+    """A grid from no load to where nothing is left to learn."""
+
+    first_tilt: float
+    """A guess of the tilt at the first coordinate."""
+
+    def orders(self, coordinate: Array, tilt: Array) -> Orders:
+        """Order parameters and fields at a coordinate and a tilt of the same shape."""
+
+
+class _Ising:
+    """Weights of +1 and -1: the coordinate is ln R hat, the tilt ln(q hat / R hat)."""
+
+    coordinates = np.concatenate([np.linspace(-7.0, -2.0, 21)[:-1], np.linspace(-2.0, 3.2, 131)])
+    first_tilt = 0.0
+
+    def orders(self, coordinate: Array, tilt: Array) -> Orders:
+        field, noise = np.exp(coordinate), np.exp(coordinate + tilt)
+        root = np.sqrt(noise)
+        z, weight = gaussian_rule(1 / np.maximum(1, root), -field / root)
+        h = root[..., None] * z + field[..., None]
+        mean = np.tanh(h)
+        overlap = np.sum(weight * mean, -1)
+        log_cosh = np.logaddexp(h, -h)  # of 2 cosh h
+        susceptibility = 4 * np.exp(-2 * log_cosh)
+        width = np.sum(weight * susceptibility, -1)
+        spread = np.sum(weight * (mean - overlap[..., None]) ** 2, -1)
+        entropy = np.sum(weight * log_cosh, -1) - overlap * field - 0.5 * noise * width
+        response = np.sum(weight * susceptibility**2, -1)
+        return Orders(overlap, 1 - width, width, spread, field, noise, entropy, response)
+
+
+class _Spherical:
+    """Weights on a sphere: the coordinate is the log odds of q, the tilt those of R^2 / q."""
+
+    coordinates = np.concatenate(
+        [np.linspace(-9.0, -5.0, 9)[:-1], np.linspace(-5.0, 8.0, 79), np.linspace(8.5, 30, 44)]
+    )
+    first_tilt = -8.0
+
+    def orders(self, coordinate: Array, tilt: Array) -> Orders:
+        q, width = expit(coordinate), expit(-coordinate)
+        overlap, spread = np.sqrt(q * expit(tilt)), q * expit(-tilt)
+        entropy = 0.5 * (np.log(width) + spread / width)
+        return Orders(overlap, q, width, spread, overlap / width, spread / width**2, entropy, width**2)
+
+
+PRIORS: dict[str, Prior] = {"ising": _Ising(), "spherical": _Spherical()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    """What the examples say at given order parameters, per unit of load: averages over t of teacher and student."""
+
+    noise_field: Array
+    field: Array
+    free_entropy: Array
+    training_error: Array
+    instability: Array
+
+
+def _examples(orders: Orders, temperature: Array, label_noise: float) -> _Channel:
+    beta = 1 / temperature
+    right = np.log(-np.expm1(-beta))[..., None]
+    wrong = -beta[..., None]
+    steep = np.sqrt(orders.self_overlap / orders.width)
+    slope = orders.overlap / np.sqrt(orders.spread)
+    # students begin to give an example up where the price of fitting it exceeds 1/T
+    depth = np.sqrt(2 * np.clip(np.where(np.isfinite(beta), beta, 0.0) - 1, 0, None))
+    t, weight = gaussian_rule(1 / np.maximum(1, np.maximum(steep, slope) * (1 + depth)), -depth / steep)
+    y, x = steep[..., None] * t, slope[..., None] * t
+    log_B = np.logaddexp(wrong, right + log_H(-y))
+    pull = np.exp(right + log_phi(y) - log_B) / np.sqrt(orders.width)[..., None]
+    label = (1 - label_noise) * np.exp(log_H(-x)) + label_noise * np.exp(log_H(x))
+    teacher = np.exp(log_phi(x)) * np.sqrt(orders.self_overlap / orders.spread)[..., None]
+    omega = t * np.sqrt(orders.self_overlap)[..., None] / orders.width[..., None]
+    stiffness = pull * (omega + pull)
+    twice = 2 * weight * label
+    return _Channel(
+        noise_field=np.sum(twice * pull**2, -1),
+        field=2 * (1 - 2 * label_noise) * np.sum(weight * teacher * pull, -1),
+        free_entropy=np.sum(twice * log_B, -1),
+        training_error=np.sum(twice * np.exp(wrong + log_H(y) - log_B), -1),
+        instability=np.sum(twice * stiffness**2, -1),
+    )
+
+
+def solve_point(prior: Prior, coordinate: Array, temperature: Array, label_noise: float, guess: Array) -> Point:
+    """Solve for the tilt at coordinates and temperatures of one shape, from a guess, and give all that follows.
+
+    Where there is no solution the numbers are NaN, where the secant steps do not converge the residual tells.
+    """
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return _solve(prior, coordinate, temperature, label_noise, guess)
+
+
+def _solve(prior: Prior, coordinate: Array, temperature: Array, label_noise: float, guess: Array) -> Point:
+    live = np.ones(coordinate.shape, dtype=bool)
+    old, new = guess.copy(), guess + 1e-4
+    low = np.full(coordinate.shape, np.nan)
+
+    def mismatch(tilt: Array, where: Array) -> Array:
+        orders = prior.orders(coordinate[where], tilt[where])
+        examples = _examples(orders, temperature[where], label_noise)
+        ours = np.log(orders.noise_field / orders.field)
+        return np.asarray(np.log(examples.noise_field / examples.field) - ours)
+
+    low[live] = mismatch(old, live)
+    for _ in range(_STEPS):
+        high = mismatch(new, live)
+        bend = high - low[live]
+        step = np.where(bend == 0, 0.0, -high * (new[live] - old[live]) / np.where(bend == 0, 1, bend))
+        old[live], low[live] = new[live], high
+        new[live] += np.clip(step, -1, 1)
+        live[live] = np.abs(step) > _PRECISION * np.maximum(1, np.abs(new[live]))
+        if not live.any():
+            break
+    return _point(prior, coordinate, new, temperature, label_noise)
+
+
+def _point(prior: Prior, coordinate: Array, tilt: Array, temperature: Array, label_noise: float) -> Point:
+    orders = prior.orders(coordinate, tilt)
+    examples = _examples(orders, temperature, label_noise)
+    load = orders.field / examples.field
+    free_entropy = orders.entropy + load * examples.free_entropy
+    energy = np.where(temperature > 0, load * examples.training_error / temperature, 0.0)
+    return Point(
+        coordinate=coordinate,
+        tilt=tilt,
+        temperature=temperature,
+        load=load,
+        overlap=orders.overlap,
+        self_overlap=orders.self_overlap,
+        error=np.arctan2(np.sqrt(orders.width + orders.spread), orders.overlap) / pi,  # exact for R -> 1 too
+        vote_error=np.arctan2(np.sqrt(orders.spread), orders.overlap) / pi,
+        training_error=examples.training_error,
+        free_entropy=free_entropy,
+        entropy=free_entropy + energy,
+        replicon=1 - load * examples.instability * orders.response,
+        residual=np.abs(load * examples.noise_field / orders.noise_field - 1),
+    )
+
+
+def follow(prior: Prior, temperature: Array, label_noise: float) -> Point:
+    """Follow the branch that starts at no load, at many temperatures at once.
+
+    Returns:
+        Arrays of shape (temperatures, coordinates).
+    """
+    guess = np.full(temperature.shape, prior.first_tilt)
+    before = guess
+    points: list[Point] = []
+    for coordinate in prior.coordinates:
+        point = solve_point(prior, np.full(temperature.shape, coordinate), temperature, label_noise, guess)
+        guess, before = 2 * point.tilt - before if points else point.tilt, point.tilt
+        points.append(point)
+    columns = ([getattr(point, item.name) for point in points] for item in fields(Point))
+    return Point(*(np.stack(column, axis=-1) for column in columns))
