@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import expit
 
-from heavytail.learning._gauss import Array, gaussian_rule, log_H, log_phi
+from heavytail.learning._gauss import Array, gaussian_rule, hazard, log_H, phi
 
 __all__ = ["PRIORS", "Point", "Prior", "follow", "solve_point"]
 
@@ -105,7 +105,9 @@ class Prior(Protocol):
 class _Ising:
     """Weights of +1 and -1: the coordinate is ln R hat, the tilt ln(q hat / R hat)."""
 
-    coordinates = np.concatenate([np.linspace(-7.0, -2.0, 21)[:-1], np.linspace(-2.0, 3.2, 131)])
+    coordinates = np.concatenate(
+        [np.linspace(-30, -7, 8)[:-1], np.linspace(-7, -2, 21)[:-1], np.linspace(-2, 3.2, 131)]
+    )
     first_tilt = 0.0
 
     def orders(self, coordinate: Array, tilt: Array) -> Orders:
@@ -114,23 +116,24 @@ class _Ising:
         z, weight = gaussian_rule(1 / np.maximum(1, root), -field / root)
         h = root[..., None] * z + field[..., None]
         mean = np.tanh(h)
-        overlap = np.sum(weight * mean, -1)
+        # E tanh(h) less E tanh(root z), which is 0: exact for small fields too
+        overlap = np.tanh(field) * np.sum(weight * (1 - mean * np.tanh(root[..., None] * z)), -1)
         log_cosh = np.logaddexp(h, -h)  # of 2 cosh h
         susceptibility = 4 * np.exp(-2 * log_cosh)
         width = np.sum(weight * susceptibility, -1)
         spread = np.sum(weight * (mean - overlap[..., None]) ** 2, -1)
         entropy = np.sum(weight * log_cosh, -1) - overlap * field - 0.5 * noise * width
         response = np.sum(weight * susceptibility**2, -1)
-        return Orders(overlap, 1 - width, width, spread, field, noise, entropy, response)
+        return Orders(overlap, spread + overlap**2, width, spread, field, noise, entropy, response)
 
 
 class _Spherical:
     """Weights on a sphere: the coordinate is the log odds of q, the tilt those of R^2 / q."""
 
     coordinates = np.concatenate(
-        [np.linspace(-9.0, -5.0, 9)[:-1], np.linspace(-5.0, 8.0, 79), np.linspace(8.5, 30, 44)]
+        [np.linspace(-30, -9, 8)[:-1], np.linspace(-9, -5, 9)[:-1], np.linspace(-5, 8, 79), np.linspace(8.5, 30, 44)]
     )
-    first_tilt = -8.0
+    first_tilt = -30.0
 
     def orders(self, coordinate: Array, tilt: Array) -> Orders:
         q, width = expit(coordinate), expit(-coordinate)
@@ -163,10 +166,11 @@ def _examples(orders: Orders, temperature: Array, label_noise: float) -> _Channe
     depth = np.sqrt(2 * np.clip(np.where(np.isfinite(beta), beta, 0.0) - 1, 0, None))
     t, weight = gaussian_rule(1 / np.maximum(1, np.maximum(steep, slope) * (1 + depth)), -depth / steep)
     y, x = steep[..., None] * t, slope[..., None] * t
-    log_B = np.logaddexp(wrong, right + log_H(-y))
-    pull = np.exp(right + log_phi(y) - log_B) / np.sqrt(orders.width)[..., None]
+    log_fit = right + log_H(-y)
+    log_B = np.logaddexp(wrong, log_fit)
+    pull = hazard(-y) * np.exp(log_fit - log_B) / np.sqrt(orders.width)[..., None]
     label = (1 - label_noise) * np.exp(log_H(-x)) + label_noise * np.exp(log_H(x))
-    teacher = np.exp(log_phi(x)) * np.sqrt(orders.self_overlap / orders.spread)[..., None]
+    teacher = phi(x) * np.sqrt(orders.self_overlap / orders.spread)[..., None]
     omega = t * np.sqrt(orders.self_overlap)[..., None] / orders.width[..., None]
     stiffness = pull * (omega + pull)
     twice = 2 * weight * label

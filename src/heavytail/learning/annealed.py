@@ -60,12 +60,16 @@ class _Theory(ABC):
         check_student(self.weights, self.label_noise)
 
     @abstractmethod
-    def _gain(self, u: Array, temperature: Array) -> Array:
-        """Give g: what an example adds to the free entropy."""
+    def _gain(self, error: Array, temperature: Array) -> Array:
+        """Give g: what an example adds to the free entropy of students of this error."""
 
     @abstractmethod
     def _slope(self, u: Array, temperature: Array) -> Array:
         """Give dg/du, positive."""
+
+    def _wrong(self, error: Array) -> Array:
+        """Give the probability that a student of this error has an example, as labelled, wrong."""
+        return self.label_noise + (1 - 2 * self.label_noise) * error
 
     def _entropy(self, u: Array) -> Array:
         if self.weights == "spherical":
@@ -118,12 +122,12 @@ class _Theory(ABC):
     def _transitions(self, temperature: ArrayLike) -> tuple[Real, Real]:
         if not self._jumps:
             raise RequestError("only students with Ising weights and sign outputs have a transition")
-        given = check_range("temperature", temperature, 0)
+        given = self._check(temperature)
         flat = np.atleast_1d(given).ravel()
         fold = self._fold(flat)
 
         def advantage(u: Array, temperature: Array) -> Array:
-            gain = self._gain(u, temperature) - self._gain(np.full_like(u, _LAST), temperature)
+            gain = self._gain(self._error(u), temperature) - self._gain(np.zeros_like(u), temperature)
             return self._entropy(u) + self._load(u, temperature) * gain
 
         jump = find_root(advantage, (np.full_like(fold, 1e-3), fold), args=(flat,), tolerances=_EXACT).x
@@ -133,6 +137,10 @@ class _Theory(ABC):
     @property
     def _jumps(self) -> bool:
         return self.weights == "ising"
+
+    @staticmethod
+    def _check(temperature: ArrayLike) -> Array:
+        return check_range("temperature", temperature, 0)
 
     def solve(
         self, load: ArrayLike, temperature: ArrayLike, *, branch: Literal["equilibrium", "poor"] = "equilibrium"
@@ -150,9 +158,7 @@ class _Theory(ABC):
         """
         if branch not in ("equilibrium", "poor"):
             raise RequestError(f"branch is 'equilibrium' or 'poor'; got {branch!r}")
-        loads, temperatures = np.broadcast_arrays(
-            check_range("load", load, 0, open_low=True), check_range("temperature", temperature, 0)
-        )
+        loads, temperatures = np.broadcast_arrays(check_range("load", load, 0, open_low=True), self._check(temperature))
         shape, loads, temperatures = loads.shape, loads.ravel(), temperatures.ravel()
         end, jump = np.full(loads.shape, _LAST), np.full(loads.shape, np.inf)
         if self._jumps:
@@ -170,12 +176,13 @@ class _Theory(ABC):
             args=(loads[inside], temperatures[inside]),
             tolerances=_EXACT,
         ).x
+        error = np.where(perfect, 0.0, self._error(u))
         state = AnnealedState(
             load=loads,
             temperature=temperatures,
             overlap=np.where(perfect, 1.0, np.tanh(u)),
-            error=np.where(perfect, 0.0, self._error(u)),
-            free_entropy=self._entropy(u) + loads * self._gain(u, temperatures),
+            error=error,
+            free_entropy=np.where(perfect, 0, self._entropy(u)) + loads * self._gain(error, temperatures),
             phase=np.where(perfect, Phase.PERFECT, Phase.POOR if self._jumps else Phase.SMOOTH).astype("<U10"),
             residual=np.where(perfect, 0.0, np.abs(self._load(u, temperatures) / loads - 1)),
         )
@@ -215,15 +222,12 @@ class Annealed(_Theory):
         with np.errstate(divide="ignore"):
             return np.asarray(-np.expm1(-1 / temperature))
 
-    def _wrong(self, u: Array) -> Array:
-        return self.label_noise + (1 - 2 * self.label_noise) * self._error(u)
-
-    def _gain(self, u: Array, temperature: Array) -> Array:
-        return np.asarray(np.log1p(-self._price(temperature) * self._wrong(u)))
+    def _gain(self, error: Array, temperature: Array) -> Array:
+        return np.asarray(np.log1p(-self._price(temperature) * self._wrong(error)))
 
     def _slope(self, u: Array, temperature: Array) -> Array:
         price = self._price(temperature)
-        return price * (1 - 2 * self.label_noise) * self._error_slope(u) / (1 - price * self._wrong(u))
+        return price * (1 - 2 * self.label_noise) * self._error_slope(u) / (1 - price * self._wrong(self._error(u)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +267,10 @@ class HighTemperature(_Theory):
                 f"label_noise is {self.label_noise:g}; linear outputs have no labels that could be flipped"
             )
 
+    @staticmethod
+    def _check(temperature: ArrayLike) -> Array:
+        return check_range("temperature", temperature, 0, open_low=True)
+
     @property
     def _jumps(self) -> bool:
         return self.weights == "ising" and self.output == "sign"
@@ -275,8 +283,8 @@ class HighTemperature(_Theory):
     def _error_slope(self, u: Array) -> Array:
         return np.asarray(1 / (pi * np.cosh(u)) if self.output == "sign" else 1 / np.cosh(u) ** 2)
 
-    def _gain(self, u: Array, temperature: Array) -> Array:
-        return -(self.label_noise + (1 - 2 * self.label_noise) * self._error(u)) / temperature
+    def _gain(self, error: Array, temperature: Array) -> Array:
+        return -self._wrong(error) / temperature
 
     def _slope(self, u: Array, temperature: Array) -> Array:
         return (1 - 2 * self.label_noise) * self._error_slope(u) / temperature

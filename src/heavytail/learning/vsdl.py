@@ -57,11 +57,11 @@ class Path:
 class VSDL:
     """A network is a perceptron with an effective load and an effective temperature, and nothing else.
 
-    The effective load is m_eff / N = (m - m_rand) / N: examples whose labels were randomised count for nothing. That is
-    exact at high temperature alone; at any other, random labels do more harm (`load_ratio`), for students waste capacity
-    on them. Hebb's rule, the first step of gradient descent, has (1 - p)^2 in place of 1 - p. The temperature stands
-    for what keeps training from its minimum, early stopping above all; the paper leaves it at "depends on 1 / t*".
-    For linear networks `GradientFlow.temperature` gives it.
+    The effective load is m_eff / N = (m - m_rand) / N: examples whose labels were randomised count for nothing. That
+    is exact at high temperature alone; at any other, random labels do more harm (`load_ratio`), for students spend
+    their freedom on them. Hebb's rule, the first step of gradient descent, has (1 - p)^2 in place of 1 - p. The
+    temperature stands for what keeps training from its minimum, early stopping above all; the paper leaves it at
+    "depends on 1 / t*". For linear networks `GradientFlow.temperature` gives it.
 
     Attributes:
         weights: "ising", with a transition, or "spherical", without one.
@@ -133,7 +133,7 @@ class VSDL:
 
         Example:
             >>> VSDL().load_ratio([0.5, 1.0, 5.0, 20.0], randomised=0.2).round(4)
-            array([1.2863, 1.1085, 1.0171, 1.0041])
+            array([1.2858, 1.1078, 1.0171, 1.0041])
         """
         if self.weights != "ising":
             raise RequestError("only students with Ising weights have a transition")
@@ -145,7 +145,7 @@ class VSDL:
         return np.where(temperature >= noisy.nishimori_temperature, ratio, np.nan)
 
     def small_error_load(self, error: ArrayLike) -> Real:
-        """Give the load at which the paper's expansion for small errors, of any shape in (0, 1), has its maximum entropy.
+        """Give the load of an error, of any shape in (0, 1], by the paper's expansion for small errors.
 
         Of spherical weights 1 / error (its equation 8), of Ising weights -pi^2 error ln error (equation 13). The latter
         has a maximum, pi^2 / e = 3.63, which is no transition: the expansion does not hold there.

@@ -1,0 +1,114 @@
+"""What the models of storage stand on: their Gaussian means and branches, and finite systems that store patterns.
+
+Of finite systems: the largest margin of linear separation, and Ising weights counted one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import pi, sqrt
+
+import numpy as np
+from scipy.optimize import nnls
+from scipy.optimize.elementwise import find_root
+from scipy.special import erfcx
+
+from heavytail.errors import ConvergenceError
+from heavytail.learning._gauss import Array, gaussian_rule, hazard, log_H
+
+__all__ = [
+    "MOST_SPINS",
+    "branch_start",
+    "count_ising_solutions",
+    "invert_branch",
+    "maximum_margin",
+    "noisy_examples",
+    "storing_means",
+]
+
+MOST_SPINS = 24
+"""Most Ising weights to enumerate: 2^24 configurations, a quarter of a gigabyte."""
+
+
+def storing_means(q: Array, rest: Array, margin: float) -> tuple[Array, Array]:
+    """Means over t of (phi/H)^2(u) and of ln H(u), u = (margin - sqrt(q) t) / sqrt(rest), with rest = 1 - q."""
+    slope = np.sqrt(q / rest)
+    t, weight = gaussian_rule(1 / slope, margin / np.sqrt(q))
+    u = margin / np.sqrt(rest)[..., None] - slope[..., None] * t
+    force = sqrt(2 / pi) / erfcx(u / sqrt(2))  # phi/H, with all its digits at u of any size
+    return np.sum(weight * force**2, axis=-1), np.sum(weight * log_H(u), axis=-1)
+
+
+def branch_start(load: Array, margin: float) -> Array:
+    """Give a number below the logarithm of qh, or of q/(1-q): both are at least load (phi/H)^2(margin)."""
+    return np.asarray(np.log(load) + 2 * np.log(hazard(margin)) - 0.1)
+
+
+def invert_branch(name: str, function: Callable[[Array], Array], bracket: tuple[Array, float], load: Array) -> Array:
+    """Give the order parameter at each load, of which the load is an increasing function."""
+    low, high = bracket
+    limit = float(function(np.asarray(high)))
+    if np.any(load >= limit):
+        at = load[load >= limit].flat[0]
+        raise ConvergenceError(f"{name}: no replica-symmetric state at load {at:g}; it must be below {limit:.7g}")
+    result = find_root(lambda x, level: function(x) / level - 1, (low, np.full_like(low, high)), args=(load,))
+    if not np.all(result.success):
+        worst = float(np.max(np.abs(result.f_x)))
+        raise ConvergenceError(f"{name}: order parameter not found at some load, residual {worst:.1e}")
+    return np.asarray(result.x)
+
+
+def noisy_examples(patterns: int, n: int, label_noise: float, rng: np.random.Generator) -> Array:
+    """Draw Gaussian patterns times their labels, shape (patterns, n): the teacher is the first axis."""
+    inputs = rng.standard_normal((patterns, n))
+    flipped = rng.random(patterns) < label_noise
+    labels = np.where((inputs[:, 0] > 0) ^ flipped, 1.0, -1.0)
+    return inputs * labels[:, None]
+
+
+def maximum_margin(examples: Array) -> float:
+    r"""Give the largest kappa with examples . w >= kappa |w| for some w; 0 where no w has them all positive.
+
+    The shortest w with examples . w >= 1 is a least-distance problem, solved as non-negative least squares (Lawson and
+    Hanson 1974, ch. 23): its residual has norm r with kappa = r / \sqrt{1 - r^2}, and r = 0 where there is no such w.
+
+    Args:
+        examples: inputs times labels, shape (patterns, n).
+
+    Raises:
+        ConvergenceError: if the active set was not found.
+    """
+    patterns, n = examples.shape
+    target = np.zeros(n + 1)
+    target[n] = 1.0
+    try:
+        _, residual = nnls(np.vstack([examples.T, np.ones(patterns)]), target, maxiter=30 * patterns)
+    except RuntimeError as error:
+        raise ConvergenceError(f"margin of {patterns} examples of {n} inputs: {error}") from error
+    margin = residual / np.sqrt((1 - residual) * (1 + residual))
+    return float(margin) if margin > 1e-12 else 0.0  # a margin of rounding errors is none
+
+
+def count_ising_solutions(examples: Array, margin: float) -> int:
+    r"""Count the w in {-1, 1}^n with examples . w > margin \sqrt n, one pattern after the other over those still left.
+
+    Each pattern leaves about half, so that all of them cost little more than the first.
+
+    Args:
+        examples: inputs times labels, shape (patterns, n), n at most `MOST_SPINS`.
+        margin: kappa.
+    """
+    n = examples.shape[1]
+    half = n // 2
+    low, high = examples[:, :half] @ _spins(half), examples[:, half:] @ _spins(n - half)
+    left = np.arange(1 << n)
+    threshold = margin * np.sqrt(n)
+    for field_low, field_high in zip(low, high, strict=True):
+        left = left[field_low[left & ((1 << half) - 1)] + field_high[left >> half] > threshold]
+    return len(left)
+
+
+def _spins(n: int) -> Array:
+    """All configurations of n spins, shape (n, 2^n); bit i of the column is spin i."""
+    bits = (np.arange(1 << n) >> np.arange(n)[:, None]) & 1
+    return bits.astype(np.float64) * 2 - 1

@@ -1,0 +1,172 @@
+r"""The teacher of a perceptron: labels sign(B.x), some of them flipped, and what they tell a student.
+
+B and the inputs x have n components of unit variance; a field is B.x / sqrt n. Each label is flipped with probability
+`label_noise`, so it is right in the mean by the `contrast` 1 - 2 label_noise, and labels and fields of the teacher
+have the covariance `signal` = contrast sqrt(2/pi).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import pi, sqrt
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import erfcx, ndtr, owens_t
+
+from heavytail.errors import RequestError
+from heavytail.learning._gauss import Array, Real, gaussian_rule, overlap_error, phi
+from heavytail.learning.results import Simulation, check_range
+
+__all__ = [
+    "Examples",
+    "Weights",
+    "aligned_below",
+    "check_label_noise",
+    "count_examples",
+    "draw_examples",
+    "draw_teachers",
+    "flip",
+    "label_information",
+    "label_score",
+    "signal",
+]
+
+Weights = Literal["spherical", "ising"]
+
+
+def check_label_noise(label_noise: float) -> None:
+    """Refuse a flip probability outside [0, 1/2].
+
+    Raises:
+        RequestError: naming it.
+    """
+    check_range("label_noise", label_noise, 0, 0.5)
+
+
+def signal(label_noise: float) -> float:
+    """Covariance of a label with the teacher's field: (1 - 2 label_noise) sqrt(2/pi)."""
+    return (1 - 2 * label_noise) * sqrt(2 / pi)
+
+
+def aligned_below(field: ArrayLike, cotangent: ArrayLike, label_noise: float) -> Real:
+    """Probability that a student's field on a new example, times the label, lies below `field`.
+
+    The field is a normal variable g of overlap R with the teacher's; the probability is
+    Phi(t) - 2 (1 - 2 label_noise) T(t, R / sqrt(1 - R^2)), with the T of Owen (1956). At t = 0 it is the probability
+    of disagreeing with the label, label_noise + (1 - 2 label_noise) arccos(R) / pi.
+
+    Args:
+        field: t, of any shape.
+        cotangent: R / sqrt(1 - R^2), infinite for R = 1, of the same shape.
+        label_noise: flip probability.
+    """
+    return np.maximum(ndtr(field) - 2 * (1 - 2 * label_noise) * owens_t(field, cotangent), 0.0)
+
+
+def label_score(k: ArrayLike, label_noise: float) -> Real:
+    """Mean of a standard normal z, given that k + z has, but for label noise, the sign +.
+
+    (1 - 2 lam) phi(k) / (lam + (1 - 2 lam) Phi(k)), of any shape; about -k for k -> -infinity without noise.
+    """
+    k, contrast = np.asarray(k, dtype=np.float64), 1 - 2 * label_noise
+    if label_noise == 0:
+        return sqrt(2 / pi) / erfcx(-k / sqrt(2))
+    return contrast * phi(k) / (label_noise + contrast * ndtr(k))
+
+
+def label_information(cotangent: ArrayLike, label_noise: float) -> Real:
+    """Mean square of the score of a label, for a student whose field is R u + sqrt(1 - R^2) z, z not known to it.
+
+    2 (1 - 2 lam)^2 int Du phi(k)^2 / (lam + (1 - 2 lam) H(-k)), k = u R / sqrt(1 - R^2) (Kinouchi and Caticha 1992,
+    with label noise).
+
+    Args:
+        cotangent: R / sqrt(1 - R^2), finite, of any shape.
+        label_noise: flip probability.
+    """
+    cotangent = np.asarray(cotangent, dtype=np.float64)
+    u, weight = gaussian_rule(1 / np.maximum(cotangent, 1.0))
+    k = cotangent[..., None] * u
+    score = label_score(k, label_noise)
+    return 2 * (1 - 2 * label_noise) * np.sum(weight * phi(k) * score, axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Teachers with their examples, of independent runs.
+
+    Attributes:
+        teachers: shape (runs, n).
+        inputs: shape (runs, p, n), independent and normal.
+        labels: shape (runs, p), -1 or 1.
+    """
+
+    teachers: Array
+    inputs: Array
+    labels: Array
+
+    def measure(self, name: str, students: Array, **more: Array) -> Simulation:
+        """Compare students, shape (runs, n), with their teachers.
+
+        Returns:
+            `overlap`, `error` and `training_error` of each run, and what else is given.
+        """
+        fields = np.einsum("rpn,rn->rp", self.inputs, students)
+        training_error = np.mean(np.heaviside(-fields * self.labels, 1.0), axis=1)  # NaN for a student that is NaN
+        _, count, n = self.inputs.shape
+        overlap = cosine(students, self.teachers)
+        samples: Mapping[str, Array] = {
+            "overlap": overlap, "error": overlap_error(overlap), "training_error": training_error, **more,
+        }  # fmt: skip
+        return Simulation(name, n, count / n, samples)
+
+
+def cosine(students: Array, teachers: Array) -> Array:
+    """Cosine of each student with its teacher; 0 for a student without weights."""
+    lengths = np.linalg.norm(students, axis=-1) * np.linalg.norm(teachers, axis=-1)
+    products = np.sum(students * teachers, axis=-1)
+    return np.asarray(np.divide(products, lengths, out=np.zeros_like(products), where=lengths != 0))
+
+
+def count_examples(n: int, load: float, runs: int) -> int:
+    """Number of examples at a load.
+
+    Raises:
+        RequestError: if there are no weights, no examples or no runs.
+    """
+    check_range("n", n, 1)
+    check_range("runs", runs, 1)
+    count = round(n * float(check_range("load", load, 0, open_low=True)))
+    if count < 1:
+        raise RequestError(f"load is {load:g}; with n = {n} that is no example, it must be at least {1 / n:g}")
+    return count
+
+
+def draw_teachers(n: int, runs: int, rng: np.random.Generator, weights: Weights = "spherical") -> Array:
+    """Draw teachers, shape (runs, n): normal components, or -1 and 1 for "ising"."""
+    if weights == "ising":
+        return rng.choice(np.array([-1.0, 1.0]), size=(runs, n))
+    return rng.standard_normal((runs, n))
+
+
+def flip(labels: Array, label_noise: float, rng: np.random.Generator) -> Array:
+    """Flip each label with probability `label_noise`."""
+    return np.where(rng.random(labels.shape) < label_noise, -labels, labels)
+
+
+def draw_examples(
+    n: int, load: float, label_noise: float, runs: int, rng: np.random.Generator, weights: Weights = "spherical"
+) -> Examples:
+    """Draw teachers and round(n load) examples of each.
+
+    Raises:
+        RequestError: if there are no weights, no examples or no runs.
+    """
+    count = count_examples(n, load, runs)
+    teachers = draw_teachers(n, runs, rng, weights)
+    inputs = rng.standard_normal((runs, count, n))
+    labels = np.where(np.einsum("rpn,rn->rp", inputs, teachers) > 0, 1.0, -1.0)
+    return Examples(teachers, inputs, flip(labels, label_noise, rng))
