@@ -276,6 +276,14 @@ def test_replica_symmetry_breaks_at_its_line_which_has_the_known_asymptote():
     assert HOPFIELD.phases(1e-4).broken == 0  # exp(-5000)
 
 
+def test_the_line_of_broken_symmetry_ends_at_the_capacity_of_the_broken_theory():
+    # Steffan and Kuehn (1994): 0.138186 at T = 0 with one step of replica-symmetry breaking, 0.138187 with two
+    inside, outside = HOPFIELD.phases([0.1381855, 0.1381865]).broken
+    assert np.isnan(outside)
+    end = HOPFIELD.phases(0.1381855)
+    assert inside == end.broken == pytest.approx(end.retrieval, rel=0.05)
+
+
 def test_the_replicon_is_the_stability_of_the_overlap_of_two_replicas():
     # its definition, by plain sums
     for a, T in POINTS:

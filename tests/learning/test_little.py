@@ -7,7 +7,7 @@ from mpmath import mp
 from scipy.stats import binom
 
 from heavytail.errors import RequestError
-from heavytail.learning._memory_dynamics import hebb, parallel_end, parallel_step, thresholds
+from heavytail.learning._memory_dynamics import hebb, parallel_end, parallel_step, relax, thresholds
 from heavytail.learning.little import LittleNetwork
 
 LITTLE = LittleNetwork()
@@ -139,6 +139,15 @@ def test_two_antiparallel_spins_turn_for_ever():
     assert np.array_equal(a, -b)
     a, b = parallel_end(J, np.array([1.0, 1.0]))
     assert np.array_equal(a, b)
+
+
+def test_spins_in_no_field_keep_their_state():
+    s, none = np.array([1.0, -1.0, 1.0]), np.zeros((3, 3))
+    assert np.array_equal(parallel_step(none, s, np.zeros(3)), s)
+    assert np.array_equal(relax(none, s), s)
+    # couplings of two patterns that differ in one spin: that spin feels nothing
+    J = hebb(np.array([[1.0, 1.0, 1.0], [1.0, 1.0, -1.0]]))
+    assert np.array_equal(parallel_step(J, np.array([1.0, 1.0, -1.0]), np.zeros(3)), [1, 1, -1])
 
 
 def test_parallel_steps_have_their_probabilities():

@@ -165,7 +165,7 @@ def test_cold_chains_are_frozen_far_from_equilibrium():
 
 @pytest.mark.slow
 def test_spherical_students_at_nishimoris_temperature_err_as_in_theory():
-    found = sample_perceptron("spherical", 201, 3.0, 1 / log(9), 0.1, sweeps=16_000, runs=16)
+    found = sample_perceptron("spherical", 201, 3.0, 1 / log(9), 0.1, sweeps=16_000, runs=8)
     assert found.mean("error") == pytest.approx(0.27374, abs=0.015)
     assert found.mean("training_error") == pytest.approx(0.1, abs=0.01)
 

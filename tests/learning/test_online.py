@@ -128,7 +128,7 @@ def test_labels_without_a_teacher_teach_nothing():
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("lam", "load"), [(0.0, 1.0), (0.0, 5.0), (0.1, 3.0)])
 def test_simulations_agree_with_theory(model, lam, load):
-    state, runs = model(lam).solve(load), model(lam).simulate(500, load, seed=2, runs=20)
+    state, runs = model(lam).solve(load), model(lam).simulate(300, load, seed=2, runs=20)
     for quantity in ("overlap", "error"):
         assert abs(runs.mean(quantity) - getattr(state, quantity)) < 3 * runs.standard_error(quantity)
 

@@ -122,7 +122,8 @@ def test_simulations_agree_with_theory(rule, lam, load):
     assert runs.runs == 20
     for quantity in ("overlap", "error", "training_error"):
         expected = getattr(state, quantity)
-        assert abs(runs.mean(quantity) - expected) <= 3 * runs.standard_error(quantity) + 1e-4
+        label = 0.5 / (20 * 100 * load)  # half of one among all, where none is wrong
+        assert abs(runs.mean(quantity) - expected) <= 3 * runs.standard_error(quantity) + label
 
 
 @pytest.mark.parametrize("rule", RULES)

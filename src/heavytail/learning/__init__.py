@@ -2,9 +2,9 @@
 
 Two knobs, load (examples per weight) and temperature (noise of training), and what learning is like at each setting:
 students of a teacher (`Perceptron`, `Hebb`, `MaximumStability`, ...), the very simple deep learning model (`VSDL`),
-capacities, memories (`Hopfield`), bounds that hold in the worst case, high-dimensional inference, and landscapes. A model
-is a frozen object of its fixed parameters; `solve` gives its order parameters, `learning_curve` its error along the load,
-`simulate` a finite system.
+capacities, memories (`Hopfield`), bounds that hold in the worst case, high-dimensional inference, and landscapes. A
+model is a frozen object of its fixed parameters; `solve` gives its order parameters, `learning_curve` its error along
+the load, `simulate` a finite system.
 
 Example:
     >>> from heavytail import learning
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from heavytail.learning.perceptron import Perceptron, PerceptronState
     from heavytail.learning.phases import PhaseDiagram, Transitions, phase_diagram, transitions
     from heavytail.learning.results import LearningCurve, Phase, Simulation
-    from heavytail.learning.ridge import RidgeRegression, RidgeState, unit_weights
+    from heavytail.learning.ridge import RidgeRegression, RidgeState
     from heavytail.learning.rules import Hebb, PseudoInverse, RidgeClassifier, RuleState
     from heavytail.learning.sampling import (
         Hysteresis,
@@ -135,7 +135,6 @@ __all__ = [
     "simulate_l1",
     "simulate_separability",
     "transitions",
-    "unit_weights",
     "vc_bound",
 ]
 
@@ -209,7 +208,6 @@ _HOMES = {
     "simulate_l1": "compressed_sensing",
     "simulate_separability": "capacity",
     "transitions": "phases",
-    "unit_weights": "ridge",
     "vc_bound": "bounds",
 }
 

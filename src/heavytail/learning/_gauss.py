@@ -77,7 +77,8 @@ def gaussian_rule(width: ArrayLike = 1.0, centre: ArrayLike = 0.0) -> tuple[Arra
     scale: Array = np.asarray(width, dtype=np.float64)[..., None]
     middle: Array = np.clip(np.asarray(centre, dtype=np.float64), -_REACH, _REACH)[..., None]
     low, high = np.arcsinh((-_REACH - middle) / scale), np.arcsinh((_REACH - middle) / scale)
-    u = 0.5 * (high + low) + 0.5 * (high - low) * _STEPS
-    t = middle + scale * np.sinh(u)
+    up = np.exp(0.5 * (high + low) + 0.5 * (high - low) * _STEPS)
+    down = 1 / up
+    t = middle + 0.5 * scale * (up - down)  # scale sinh u
     step = 0.5 * (high - low) * (_STEPS[1] - _STEPS[0])
-    return t, step * scale * np.cosh(u) * np.exp(-0.5 * t * t) / sqrt(2 * pi)
+    return t, 0.5 * step * scale * (up + down) * np.exp(-0.5 * t * t) / sqrt(2 * pi)

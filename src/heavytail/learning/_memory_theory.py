@@ -99,24 +99,28 @@ def _spin_entropy(y: Array) -> Real:
     return np.log1p(e) + 2 * y * e / (1 + e)
 
 
+def _moments(f: _Field, t: Real) -> tuple[Real, Real, Real]:
+    """Give m, q and c at the scale t of a field."""
+    c = f.mean(f.sech2) / f.t
+    return f.mean(f.tanh), f.mean(f.tanh * f.tanh) + (f.t - t) * c, c
+
+
 def averages(t: Real, w: Real, signal: float = 1.0) -> Averages:
     """Give the averages over u = signal + w z at the scale t >= 0, with w >= 0, of shapes that broadcast."""
     f = _field(t, w, signal)
-    sech2, sech4, entropy = (f.mean(g) / f.t for g in (f.sech2, f.sech2 * f.sech2, _spin_entropy(f.y)))
-    return Averages(f.mean(f.tanh), f.mean(f.tanh * f.tanh) + (f.t - t) * sech2, sech2, sech4, entropy)
+    return Averages(*_moments(f, t), f.mean(f.sech2 * f.sech2) / f.t, f.mean(_spin_entropy(f.y)) / f.t)
 
 
 def load_at(t: Real, w: Real) -> Real:
     """Load of the retrieval state at the scale t and the noise ratio w."""
-    f = _field(t, w)
-    m, c = f.mean(f.tanh), f.mean(f.sech2) / f.t
-    return (w * (m - c)) ** 2 / (f.mean(f.tanh * f.tanh) + (f.t - t) * c)
+    m, q, c = _moments(_field(t, w), t)
+    return (w * (m - c)) ** 2 / q
 
 
 def slope(t: Real, w: Real) -> Real:
     """Derivative of the logarithm of the load in w at constant temperature; zero at the fold."""
     f = _field(t, w)
-    m, q, c = f.mean(f.tanh), f.mean(f.tanh * f.tanh), f.mean(f.sech2) / f.t
+    m, q, c = _moments(f, t)
     normal = (f.z * f.z - 1) / np.asarray(w)[..., None]  # d/dw of the density of u is this times it
     m_w, c_w = f.mean(normal * f.tanh), f.mean(normal * f.sech2) / f.t
     m_t, c_t = -f.mean(f.y * f.sech2), f.mean((2 * f.y * f.tanh - 1) * f.sech2) / f.t  # times t
@@ -128,8 +132,8 @@ def slope(t: Real, w: Real) -> Real:
 def scale(temperature: Real, w: Real) -> Real:
     """Give the scale t = T / m of the retrieval state at a temperature in [0, 1) and a noise ratio.
 
-    Newton's method for m = E tanh(u m / T): the average is concave in m, so that it falls to the root from any higher m.
-    One is that without noise, itself bounded by tanh x < x / (1 + x^2 / (3 + x^2 / 5)).
+    Newton's method for m = E tanh(u m / T): the average is concave in m, so that it falls to the root from any higher
+    m. One is that without noise, itself bounded by tanh x < x / (1 + x^2 / (3 + x^2 / 5)).
     """
     temperature, w = np.broadcast_arrays(np.asarray(temperature, dtype=np.float64), w)
     enough = 1e-9 + 1e-14 / (1 - temperature)  # the next step would be the square of this, or is rounding
@@ -145,7 +149,7 @@ def scale(temperature: Real, w: Real) -> Real:
 
 
 def root(function: Callable[..., Real], low: Real, high: Real, *args: Real) -> Real:
-    """Give the root of an elementwise function in a bracket, to the last digits; all arguments broadcast.
+    """Give the root of an elementwise function in a bracket, to fourteen digits; all arguments broadcast.
 
     Raises:
         ConvergenceError: if an element has no root there.
@@ -154,7 +158,7 @@ def root(function: Callable[..., Real], low: Real, high: Real, *args: Real) -> R
     x = np.empty(columns[0].size)
     for k in range(0, x.size, _BLOCK):
         low, high, *rest = (column.ravel()[k : k + _BLOCK] for column in columns)
-        result = find_root(function, (low, high), args=tuple(rest))
+        result = find_root(function, (low, high), args=tuple(rest), tolerances={"xrtol": 1e-14})
         if not np.all(result.success):
             i = int(np.argmin(result.success))
             raise ConvergenceError(
@@ -182,8 +186,8 @@ def glass_width(load: Real, temperature: Real) -> Real:
     """Give the noise width s of the spin glass at a load above 0 and a temperature below 1 + sqrt(load)."""
 
     def mismatch(s: Array, load: Array, temperature: Array) -> Real:
-        g = averages(temperature / s, 1.0, 0.0)
-        return (s - g.sech2) / np.sqrt(g.tanh2) - np.sqrt(load)
+        _, q, c = _moments(_field(temperature / s, 1.0, 0.0), temperature / s)
+        return (s - c) / np.sqrt(q) - np.sqrt(load)
 
     # C <= sqrt(2/pi) / s at any temperature, with equality at zero
     return root(mismatch, 1e-100, np.sqrt(load) + sqrt(2 / pi) + 1e-12, load, temperature)
@@ -196,8 +200,8 @@ def marginal_scale(w: Real) -> Real:
 
     def replicon(log_ratio: Array, w: Array, cold: Array) -> Real:
         t = cold * np.exp(log_ratio)
-        g = averages(t, w)
-        return t * g.tanh2 - w * w * g.sech4
+        f = _field(t, w)
+        return t * _moments(f, t)[1] - w * w * f.mean(f.sech2 * f.sech2) / f.t
 
     near = np.maximum(w, 0.1)  # below, the limit of small w is exact
     return cold * np.exp(np.where(w < near, 0, root(replicon, -0.1, 0.2, near, 4 / 3 * near * phi(1 / near))))

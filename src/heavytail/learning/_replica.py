@@ -15,7 +15,7 @@ from math import pi
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, ndtr
 
 from heavytail.learning._gauss import Array, gaussian_rule, hazard, log_H, phi
 
@@ -115,14 +115,15 @@ class _Ising:
         root = np.sqrt(noise)
         z, weight = gaussian_rule(1 / np.maximum(1, root), -field / root)
         h = root[..., None] * z + field[..., None]
-        mean = np.tanh(h)
+        decay = np.exp(-2 * np.abs(h))
+        mean = np.sign(h) * (1 - decay) / (1 + decay)  # tanh h
+        susceptibility = 4 * decay / (1 + decay) ** 2
+        width = np.sum(weight * susceptibility, -1)
         # E tanh(h) less E tanh(root z), which is 0: exact for small fields too
         overlap = np.tanh(field) * np.sum(weight * (1 - mean * np.tanh(root[..., None] * z)), -1)
-        log_cosh = np.logaddexp(h, -h)  # of 2 cosh h
-        susceptibility = 4 * np.exp(-2 * log_cosh)
-        width = np.sum(weight * susceptibility, -1)
         spread = np.sum(weight * (mean - overlap[..., None]) ** 2, -1)
-        entropy = np.sum(weight * log_cosh, -1) - overlap * field - 0.5 * noise * width
+        log_cosh = np.sum(weight * (np.abs(h) + np.log1p(decay)), -1)  # of 2 cosh h
+        entropy = log_cosh - overlap * field - 0.5 * noise * width
         response = np.sum(weight * susceptibility**2, -1)
         return Orders(overlap, spread + overlap**2, width, spread, field, noise, entropy, response)
 
@@ -146,41 +147,53 @@ PRIORS: dict[str, Prior] = {"ising": _Ising(), "spherical": _Spherical()}
 
 
 @dataclass(frozen=True, slots=True)
-class _Channel:
-    """What the examples say at given order parameters, per unit of load: averages over t of teacher and student."""
+class _Examples:
+    """What the examples say at given order parameters: integrands over the teacher's and the student's field t.
 
-    noise_field: Array
-    field: Array
-    free_entropy: Array
-    training_error: Array
-    instability: Array
+    Every integral is per unit of load.
+    """
 
+    orders: Orders
+    label_noise: float
+    temperature: Array
+    weight: Array  # of the nodes, times the probability of their label
+    y: Array  # the field of a student, in units of its width
+    log_B: Array  # Boltzmann weight of an example, averaged over students
+    pull: Array  # its logarithmic derivative by the field
+    teacher: Array  # density of the teacher's field at the decision, with the weight of the nodes
 
-def _examples(orders: Orders, temperature: Array, label_noise: float) -> _Channel:
-    beta = 1 / temperature
-    right = np.log(-np.expm1(-beta))[..., None]
-    wrong = -beta[..., None]
-    steep = np.sqrt(orders.self_overlap / orders.width)
-    slope = orders.overlap / np.sqrt(orders.spread)
-    # students begin to give an example up where the price of fitting it exceeds 1/T
-    depth = np.sqrt(2 * np.clip(np.where(np.isfinite(beta), beta, 0.0) - 1, 0, None))
-    t, weight = gaussian_rule(1 / np.maximum(1, np.maximum(steep, slope) * (1 + depth)), -depth / steep)
-    y, x = steep[..., None] * t, slope[..., None] * t
-    log_fit = right + log_H(-y)
-    log_B = np.logaddexp(wrong, log_fit)
-    pull = hazard(-y) * np.exp(log_fit - log_B) / np.sqrt(orders.width)[..., None]
-    label = (1 - label_noise) * np.exp(log_H(-x)) + label_noise * np.exp(log_H(x))
-    teacher = phi(x) * np.sqrt(orders.self_overlap / orders.spread)[..., None]
-    omega = t * np.sqrt(orders.self_overlap)[..., None] / orders.width[..., None]
-    stiffness = pull * (omega + pull)
-    twice = 2 * weight * label
-    return _Channel(
-        noise_field=np.sum(twice * pull**2, -1),
-        field=2 * (1 - 2 * label_noise) * np.sum(weight * teacher * pull, -1),
-        free_entropy=np.sum(twice * log_B, -1),
-        training_error=np.sum(twice * np.exp(wrong + log_H(y) - log_B), -1),
-        instability=np.sum(twice * stiffness**2, -1),
-    )
+    @classmethod
+    def at(cls, orders: Orders, temperature: Array, label_noise: float) -> _Examples:
+        beta = 1 / temperature
+        steep = np.sqrt(orders.self_overlap / orders.width)
+        slope = orders.overlap / np.sqrt(orders.spread)
+        # students begin to give an example up where the price of fitting it exceeds 1/T
+        depth = np.sqrt(2 * np.clip(np.where(np.isfinite(beta), beta, 0.0) - 1, 0, None))
+        t, weight = gaussian_rule(1 / np.maximum(1, np.maximum(steep, slope) * (1 + depth)), -depth / steep)
+        y, x = steep[..., None] * t, slope[..., None] * t
+        log_fit = np.log(-np.expm1(-beta))[..., None] + log_H(-y)
+        log_B = np.logaddexp(-beta[..., None], log_fit)
+        pull = hazard(-y) * np.exp(log_fit - log_B) / np.sqrt(orders.width)[..., None]
+        label = label_noise + (1 - 2 * label_noise) * ndtr(x)
+        return cls(orders, label_noise, temperature, weight * label, y, log_B, pull, weight * phi(x))
+
+    def noise_field(self) -> Array:
+        return 2 * np.sum(self.weight * self.pull**2, -1)
+
+    def field(self) -> Array:
+        ratio = np.sqrt(self.orders.self_overlap / self.orders.spread)
+        return 2 * (1 - 2 * self.label_noise) * ratio * np.sum(self.teacher * self.pull, -1)
+
+    def free_entropy(self) -> Array:
+        return 2 * np.sum(self.weight * self.log_B, -1)
+
+    def training_error(self) -> Array:
+        wrong = np.exp(log_H(self.y) - 1 / self.temperature[..., None] - self.log_B)
+        return 2 * np.sum(self.weight * wrong, -1)
+
+    def instability(self) -> Array:
+        drag = self.pull + self.y / np.sqrt(self.orders.width)[..., None]
+        return 2 * np.sum(self.weight * (self.pull * drag) ** 2, -1)
 
 
 def solve_point(prior: Prior, coordinate: Array, temperature: Array, label_noise: float, guess: Array) -> Point:
@@ -199,9 +212,9 @@ def _solve(prior: Prior, coordinate: Array, temperature: Array, label_noise: flo
 
     def mismatch(tilt: Array, where: Array) -> Array:
         orders = prior.orders(coordinate[where], tilt[where])
-        examples = _examples(orders, temperature[where], label_noise)
+        examples = _Examples.at(orders, temperature[where], label_noise)
         ours = np.log(orders.noise_field / orders.field)
-        return np.asarray(np.log(examples.noise_field / examples.field) - ours)
+        return np.asarray(np.log(examples.noise_field() / examples.field()) - ours)
 
     low[live] = mismatch(old, live)
     for _ in range(_STEPS):
@@ -218,10 +231,11 @@ def _solve(prior: Prior, coordinate: Array, temperature: Array, label_noise: flo
 
 def _point(prior: Prior, coordinate: Array, tilt: Array, temperature: Array, label_noise: float) -> Point:
     orders = prior.orders(coordinate, tilt)
-    examples = _examples(orders, temperature, label_noise)
-    load = orders.field / examples.field
-    free_entropy = orders.entropy + load * examples.free_entropy
-    energy = np.where(temperature > 0, load * examples.training_error / temperature, 0.0)
+    examples = _Examples.at(orders, temperature, label_noise)
+    load = orders.field / examples.field()
+    training_error = examples.training_error()
+    free_entropy = orders.entropy + load * examples.free_entropy()
+    energy = np.where(temperature > 0, load * training_error / temperature, 0.0)
     return Point(
         coordinate=coordinate,
         tilt=tilt,
@@ -231,11 +245,11 @@ def _point(prior: Prior, coordinate: Array, tilt: Array, temperature: Array, lab
         self_overlap=orders.self_overlap,
         error=np.arctan2(np.sqrt(orders.width + orders.spread), orders.overlap) / pi,  # exact for R -> 1 too
         vote_error=np.arctan2(np.sqrt(orders.spread), orders.overlap) / pi,
-        training_error=examples.training_error,
+        training_error=training_error,
         free_entropy=free_entropy,
         entropy=free_entropy + energy,
-        replicon=1 - load * examples.instability * orders.response,
-        residual=np.abs(load * examples.noise_field / orders.noise_field - 1),
+        replicon=1 - load * examples.instability() * orders.response,
+        residual=np.abs(load * examples.noise_field() / orders.noise_field - 1),
     )
 
 

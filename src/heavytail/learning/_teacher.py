@@ -7,7 +7,6 @@ have the covariance `signal` = contrast sqrt(2/pi).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import pi, sqrt
 from typing import Literal
@@ -17,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import erfcx, ndtr, owens_t
 
 from heavytail.errors import RequestError
-from heavytail.learning._gauss import Array, Real, gaussian_rule, overlap_error, phi
+from heavytail.learning._gauss import Array, Real, gaussian_rule, phi
 from heavytail.learning.results import Simulation, check_range
 
 __all__ = [
@@ -25,6 +24,7 @@ __all__ = [
     "Weights",
     "aligned_below",
     "check_label_noise",
+    "compare",
     "count_examples",
     "draw_examples",
     "draw_teachers",
@@ -117,18 +117,21 @@ class Examples:
         fields = np.einsum("rpn,rn->rp", self.inputs, students)
         training_error = np.mean(np.heaviside(-fields * self.labels, 1.0), axis=1)  # NaN for a student that is NaN
         _, count, n = self.inputs.shape
-        overlap = cosine(students, self.teachers)
-        samples: Mapping[str, Array] = {
-            "overlap": overlap, "error": overlap_error(overlap), "training_error": training_error, **more,
-        }  # fmt: skip
+        samples = compare(students, self.teachers) | {"training_error": training_error} | more
         return Simulation(name, n, count / n, samples)
 
 
-def cosine(students: Array, teachers: Array) -> Array:
-    """Cosine of each student with its teacher; 0 for a student without weights."""
-    lengths = np.linalg.norm(students, axis=-1) * np.linalg.norm(teachers, axis=-1)
-    products = np.sum(students * teachers, axis=-1)
-    return np.asarray(np.divide(products, lengths, out=np.zeros_like(products), where=lengths != 0))
+def compare(students: Array, teachers: Array) -> dict[str, Array]:
+    """Overlap and error of students with their teachers, shapes (runs, n); 0 and 1/2 for one without weights."""
+    student, teacher = _unit(students), _unit(teachers)
+    # the angle from its chords, exact for R -> 1
+    half = np.arctan2(np.linalg.norm(student - teacher, axis=-1), np.linalg.norm(student + teacher, axis=-1))
+    return {"overlap": np.sum(student * teacher, axis=-1), "error": 2 * half / pi}
+
+
+def _unit(vectors: Array) -> Array:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0))
 
 
 def count_examples(n: int, load: float, runs: int) -> int:

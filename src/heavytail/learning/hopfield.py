@@ -73,6 +73,9 @@ class MemoryPhases:
     0.053132. There the higher of the two temperatures is given, and NaN beyond. `Hopfield.capacity` and
     `Hopfield.coexistence` have the lines as functions of the temperature, which do not turn.
 
+    The line T_R ends where it meets T_M, at a load of 0.138186. That is also the capacity at T = 0 with replica
+    symmetry broken in one step (Steffan and Kuehn 1994): the turn of T_M is an artefact of the symmetry.
+
     Attributes:
         load: patterns per spin, a.
         glass: T_g = 1 + sqrt(a), below which spins freeze.
@@ -95,8 +98,8 @@ class Hopfield:
     .. math:: m = \int Dz \tanh b (m + \sqrt{a r} z), \quad q = \int Dz \tanh^2 b (m + \sqrt{a r} z), \quad
               r = \frac{q}{(1 - b (1 - q))^2}
 
-    (Amit, Gutfreund and Sompolinsky 1985, 1987). Where the `replicon` of a state is negative, replica symmetry is broken
-    and its numbers are an approximation: close for retrieval, poor for the spin glass far below its line.
+    (Amit, Gutfreund and Sompolinsky 1985, 1987). Where the `replicon` of a state is negative, replica symmetry is
+    broken and its numbers are an approximation: close for retrieval, poor for the spin glass far below its line.
 
     Example:
         >>> state = Hopfield().solve([0.05, 0.1])
@@ -149,7 +152,7 @@ class Hopfield:
     def coexistence(self, temperature: ArrayLike = 0.0) -> Real:
         """Load up to which retrieval is the global minimum of the free energy, at temperatures in [0, 1) of any shape.
 
-        Near T = 1 the two free energies have so many digits in common that the load has but 1e-16 / (1 - T)^2 of its own.
+        Near T = 1 the free energies have most digits in common: the load is good to 1e-16 / (1 - T)^2 of itself.
 
         Raises:
             RequestError: for a temperature below 0.

@@ -198,7 +198,8 @@ class Perceptron:
         point = traced.at(loads.ravel(), row.ravel())
         state = _state(point, loads.ravel(), temperatures.ravel(), Phase.POOR if self._jumps else Phase.SMOOTH)
         if self._jumps and branch == "equilibrium":
-            state = self._or_perfect(state, self.jump(distinct)[row.ravel()])
+            jump = traced.jump().load if (distinct >= self.nishimori_temperature).all() else self.jump(distinct)
+            state = self._or_perfect(state, jump[row.ravel()])
         return PerceptronState(*(getattr(state, item.name).reshape(loads.shape)[()] for item in fields(state)))
 
     @property

@@ -44,7 +44,7 @@ class RuleState:
     def curve(self, name: str, phase: str | np.ndarray = "ordinary") -> LearningCurve:
         """Give the error along the loads as a curve of that name."""
         loads = np.atleast_1d(self.load)
-        phases = np.broadcast_to(np.asarray(phase, dtype=object), loads.shape)
+        phases = np.broadcast_to(np.asarray(phase), loads.shape)
         error, overlap = np.atleast_1d(self.error), np.atleast_1d(self.overlap)
         return LearningCurve(name, loads, error, overlap, phases, float(np.max(self.residual, initial=0.0)))
 

@@ -13,18 +13,19 @@ from x, and the first becomes an equation for x alone, that stays well condition
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, pi, sin, sqrt
+from math import pi, sqrt
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq, nnls
+from scipy.optimize import nnls
 from scipy.optimize.elementwise import find_root
 from scipy.special import ndtr
 
 from heavytail.errors import ConvergenceError
 from heavytail.learning._gauss import Array, Real, phi
 from heavytail.learning._teacher import check_label_noise, draw_examples
+from heavytail.learning.capacity import separable_load
 from heavytail.learning.results import LearningCurve, Simulation, check_range
 from heavytail.learning.rules import RuleState, state_of
 
@@ -57,7 +58,7 @@ class MaximumStability:
 
     Raises:
         RequestError: if `label_noise` is outside its range; from the methods, if a load is not positive.
-        ConvergenceError: from `solve` and `learning_curve`, for a load above `separable_load`.
+        ConvergenceError: from `solve`, for a load above `separable_load`.
 
     Example:
         >>> state = MaximumStability().solve(1.0)
@@ -75,16 +76,8 @@ class MaximumStability:
 
     @property
     def separable_load(self) -> float:
-        """Load up to which the labels can be reproduced, infinite without label noise.
-
-        At margin 0 the equations become, for the angle v to the teacher, tan v = v + pi lam / (1 - 2 lam), and the load
-        is pi / ((1 - 2 lam) v + pi lam).
-        """
-        noise, contrast = pi * self.label_noise, 1 - 2 * self.label_noise
-        if noise == 0:
-            return np.inf
-        angle = brentq(lambda v: contrast * (sin(v) - v * cos(v)) - noise * cos(v), 0, 2, xtol=1e-15)
-        return float(pi / (contrast * angle + noise))
+        """Load up to which the labels can be reproduced, where the margin vanishes; infinite without label noise."""
+        return float(separable_load(self.label_noise))
 
     def solve(self, load: ArrayLike) -> StabilityState:
         """Give the state at loads of any shape."""
@@ -93,7 +86,7 @@ class MaximumStability:
         if np.any(a > limit):
             where = f"load is {np.max(a):g}, label_noise {self.label_noise:g}"
             raise ConvergenceError(f"{self.name}: {where}; the labels are separable up to load {limit:.6g} only")
-        # the margin never exceeds that of a load of 0, 1 / sqrt(load), by more than a standard deviation or two
+        # kappa is below 1 / sqrt(load), which is large only where d is near 1
         found = find_root(self._excess, (np.full_like(a, -1.0), 3 + 2 / np.sqrt(a)), args=(a,))
         if not np.all(found.success):
             worst = np.asarray(a)[~found.success].flat[0]
@@ -122,8 +115,13 @@ class MaximumStability:
         return np.asarray(load * d * sqrt(2 / pi) * ((1 - 2 * lam) * clean + lam * noise) - 1)
 
     def learning_curve(self, loads: ArrayLike) -> LearningCurve:
-        """Give the generalisation error along the loads."""
-        return self.solve(loads).curve(self.name)
+        """Give the generalisation error along the loads: NaN above `separable_load`, the phase "not separable"."""
+        a = np.atleast_1d(check_range("loads", loads, 0, open_low=True))
+        learned = a <= self.separable_load
+        state, error, overlap = self.solve(a[learned]), np.full_like(a, np.nan), np.full_like(a, np.nan)
+        error[learned], overlap[learned] = state.error, state.overlap
+        phase = np.where(learned, "ordinary", "not separable")
+        return LearningCurve(self.name, a, error, overlap, phase, float(np.max(state.residual, initial=0.0)))
 
     def simulate(self, n: int, load: float, *, seed: int | np.random.Generator = 0, runs: int = 20) -> Simulation:
         """Learn from drawn examples, exactly: the least squares of distance of Lawson and Hanson (1974, chapter 23).
