@@ -218,7 +218,7 @@ def test_learning_curves_jump_to_the_perfect_phase():
     assert curve.overlap == pytest.approx(np.cos(pi * curve.error), abs=1e-15)
     assert curve.residual < 1e-12
     smooth = SPHERICAL.learning_curve(loads)
-    assert np.all(smooth.phase == "ordinary")
+    assert np.all(smooth.phase == "smooth")
     assert np.all(np.diff(smooth.error) <= 0)
 
 

@@ -363,6 +363,14 @@ def test_requests_out_of_range_are_named():
         HOPFIELD.solve([0.1, -0.1])
     with pytest.raises(RequestError, match="temperature is -1; it must be at least 0"):
         HOPFIELD.solve(0.1, -1)
+    with pytest.raises(RequestError, match=r"temperature is 0\.999999; it must be at least 0 and at most 0\.99999"):
+        HOPFIELD.coexistence(0.999999)
+    with pytest.raises(RequestError, match="load is 1e-12; it must be at least 1e-10"):
+        HOPFIELD.phases([0.0, 0.1, 1e-12])
+    with pytest.raises(ConvergenceError, match="no retrieval at load 0 and temperature 1; it exists below"):
+        HOPFIELD.capacity([0.5, 1.0])
+    with pytest.raises(ConvergenceError, match="the residual there is above 1e-08"):
+        HOPFIELD.capacity(1 - 1e-13)
     with pytest.raises(RequestError, match="branch is 'glass'; it must be one of retrieval, spin glass, paramagnet"):
         HOPFIELD.solve(0.1, 0.1, "glass")
     with pytest.raises(RequestError, match="load is 0; it must be above 0"):

@@ -139,7 +139,7 @@ def test_curves_carry_the_names_of_the_legend():
     curve = RidgeClassifier(penalty=0.5).learning_curve(LOADS)
     assert curve.name == "ridge 0.5"
     assert np.array_equal(curve.error, RidgeClassifier(penalty=0.5).solve(LOADS).error)
-    assert list(curve.phase) == ["ordinary"] * 5
+    assert list(curve.phase) == ["smooth"] * 5
     assert curve.residual == 0
 
 

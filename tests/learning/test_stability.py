@@ -144,7 +144,7 @@ def test_curves_carry_the_name_of_the_legend():
 
 def test_curves_say_where_labels_are_not_separable():
     curve = MaximumStability(0.1).learning_curve([1.0, 2.9, 3.1, 10.0])
-    assert list(curve.phase) == ["ordinary", "ordinary", "not separable", "not separable"]
+    assert list(curve.phase) == ["smooth", "smooth", "none", "none"]
     assert np.array_equal(curve.error[:2], MaximumStability(0.1).solve([1.0, 2.9]).error)
     assert np.isnan(curve.error[2:]).all()
     assert np.isnan(curve.overlap[2:]).all()

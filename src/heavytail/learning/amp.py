@@ -32,7 +32,7 @@ from heavytail.learning._teacher import (
     label_score,
     signal,
 )
-from heavytail.learning.results import LearningCurve, Simulation, check_range
+from heavytail.learning.results import LearningCurve, Phase, Simulation, check_range
 from heavytail.learning.rules import RuleState, state_of
 
 __all__ = ["ApproximateMessagePassing"]
@@ -163,7 +163,8 @@ class ApproximateMessagePassing:
     def learning_curve(self, loads: ArrayLike) -> LearningCurve:
         """Give the generalisation error along the loads; the phase is "perfect" above `perfect_load`."""
         state = self.solve(loads)
-        return state.curve(self.name, np.where(np.atleast_1d(state.load) > self.perfect_load, "perfect", "ordinary"))
+        before = Phase.SMOOTH if self.weights == "spherical" else Phase.POOR
+        return state.curve(self.name, np.where(np.atleast_1d(state.load) > self.perfect_load, Phase.PERFECT, before))
 
     def simulate(self, n: int, load: float, *, seed: int | np.random.Generator = 0, runs: int = 4) -> Simulation:
         """Learn from drawn examples.

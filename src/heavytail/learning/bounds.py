@@ -24,7 +24,7 @@ from scipy.special import gammaln, logsumexp, xlog1py, xlogy
 
 from heavytail.errors import ConvergenceError, RequestError
 from heavytail.learning._gauss import Array, Real
-from heavytail.learning.results import LearningCurve, check_range
+from heavytail.learning.results import LearningCurve, Phase, check_range
 
 __all__ = ["BoundState", "OccamBound", "VCBound", "VersionSpaceBound", "occam_bound", "vc_bound"]
 
@@ -116,7 +116,7 @@ class VersionSpaceBound:
     def learning_curve(self, loads: ArrayLike) -> LearningCurve:
         """Give the bound along the loads; its phase is "perfect" where the teacher alone is left."""
         state = self.solve(np.atleast_1d(loads))
-        phase = np.where(state.load >= self.critical_load(), "perfect", "ordinary")
+        phase = np.where(state.load >= self.critical_load(), Phase.PERFECT, Phase.SMOOTH)
         name = f"version-space bound, {'Ising' if self.weights == 'ising' else 'spherical'}"
         return LearningCurve(
             name, state.load, state.error, np.cos(pi * state.error), phase, float(np.max(state.residual))

@@ -28,7 +28,8 @@ from heavytail.learning.results import Simulation, check_range
 __all__ = ["Hopfield", "MemoryPhases", "MemoryState"]
 
 _LARGEST = 1e100  # of loads and temperatures, so that their squares are numbers
-_LEAST = 1e-10  # of loads on the lines of phases: closer to T = 1 than 1e-5 the equations lose their digits
+_HOTTEST = 1 - 1e-5  # of coexistence: nearer to T = 1 the free energies are too alike
+_LEAST = 1e-10  # of loads on the lines of phases, for the same reason
 _RESIDUAL = 1e-8  # beyond, a state is not given
 _BRANCHES = ("retrieval", "spin glass", "paramagnet")
 
@@ -145,24 +146,24 @@ class Hopfield:
             RequestError: for a temperature below 0.
             ConvergenceError: for one of 1 or above, or nearer to it than the equations can be solved, about 1e-7.
         """
-        T = _retrieving(temperature)
+        T = check_range("temperature", temperature, 0)
+        _refuse(T >= 1, "retrieval", np.zeros(T.shape), T, "it exists below temperature 1 at most")
         t, w = _fold(T)
         return _state(theory.load_at(t, w), T, theory.retrieval(t, w), 1.0)
 
     def coexistence(self, temperature: ArrayLike = 0.0) -> Real:
-        """Load up to which retrieval is the global minimum of the free energy, at temperatures in [0, 1) of any shape.
+        """Load up to which retrieval is the global minimum of the free energy, at temperatures of any shape.
 
         Near T = 1 the free energies have most digits in common: the load is good to 1e-16 / (1 - T)^2 of itself.
 
         Raises:
-            RequestError: for a temperature below 0.
-            ConvergenceError: for one of 1 or above, or nearer to it than the equations can be solved, about 1e-7.
+            RequestError: for a temperature below 0 or above 0.99999.
 
         Example:
             >>> print(f"{Hopfield().coexistence():.6f}")
             0.051854
         """
-        T = _retrieving(temperature)
+        T = check_range("temperature", temperature, 0, _HOTTEST)
 
         def gap(w: Array, T: Array) -> Real:
             t = theory.scale(T, w)
@@ -181,7 +182,7 @@ class Hopfield:
         a = check_range("load", load, 0, _LARGEST)
         check_range("load", np.where(a > 0, a, 1), _LEAST)
         lines = (_retrieval_line(a), _equilibrium_line(a), _broken_line(a))
-        return MemoryPhases(a[()], (1 + np.sqrt(a))[()], *(line[()] for line in lines))
+        return MemoryPhases(a.copy()[()], (1 + np.sqrt(a))[()], *(line[()] for line in lines))
 
     def mixture_temperature(self, patterns: int) -> float:
         """Temperature below which equal mixtures of an odd number of patterns are stable, at a vanishing load.
@@ -257,13 +258,6 @@ def _refuse(where: np.ndarray, branch: str, load: Array, temperature: Array, rea
         k = int(np.argmax(where))
         at = f"load {load.flat[k]:g} and temperature {temperature.flat[k]:g}"
         raise ConvergenceError(f"Hopfield network: no {branch} at {at}; {reason}")
-
-
-def _retrieving(temperature: ArrayLike) -> Array:
-    """Check temperatures that have a retrieval state at some load."""
-    T = check_range("temperature", temperature, 0)
-    _refuse(T >= 1, "retrieval", np.zeros(T.shape), T, "it exists below temperature 1 at most")
-    return T
 
 
 def _fold(T: Array) -> tuple[Array, Array]:
@@ -363,11 +357,11 @@ def _equilibrium_line(a: Array) -> Array:
     turn, largest = _equilibrium_turn()
 
     def ratio(t: Real, a: Real) -> Real:
-        return theory.root(lambda w, t, a: theory.load_at(t, w) - a, 0.0, 0.4, t, a)
+        return theory.root(lambda w, t, a: theory.load_at(t, w) - a, 0.0, 0.41, t, a)
 
     def solve(a: Real) -> Real:
         hottest = theory.root(lambda t, a: theory.load_at(t, 0.4) / a - 1, turn, 1 + a**-0.25, a)
-        t = theory.root(lambda t, a: _advantage(a, t, ratio(t, a)), turn, hottest * (1 - 1e-12), a)
+        t = theory.root(lambda t, a: _advantage(a, t, ratio(t, a)), turn, hottest, a)
         return t * theory.averages(t, ratio(t, a)).tanh
 
     return _on_line(a, largest * (1 - 1e-12), 1.0, solve)

@@ -170,7 +170,14 @@ class Perceptron:
         )
 
     def simulate(
-        self, n: int, load: float, temperature: float = 0.0, *, seed: int | np.random.Generator = 0, runs: int = 8
+        self,
+        n: int,
+        load: float,
+        temperature: float = 0.0,
+        *,
+        sweeps: int = 1000,
+        seed: int | np.random.Generator = 0,
+        runs: int = 8,
     ) -> Simulation:
         """Simulate students of n weights by Monte Carlo: their error, training error and overlaps, a value a run.
 
@@ -178,14 +185,25 @@ class Perceptron:
         teacher, which is one of them; all others by Metropolis from a random start, which may stay in a metastable
         state. Needs numba (the extra `learning`).
 
+        Args:
+            n: number of weights.
+            load: examples per weight, rounded to a whole number of examples.
+            temperature: at least 0.
+            sweeps: of each run, of which the first half is left out. In equilibrium at the Nishimori temperature
+                self_overlap equals overlap; cold spherical students need some ten thousand sweeps for that.
+            seed: of teachers, examples and sampling.
+            runs: number of independent teachers.
+
         Raises:
             RequestError: if numba is missing or there is no sampler for these arguments.
         """
         from heavytail.learning import sampling
 
         if temperature == 0 and self.weights == "spherical" and not self.label_noise:
-            return sampling.sample_version_space(n, load, seed=seed, runs=runs)
-        return sampling.sample_perceptron(self.weights, n, load, temperature, self.label_noise, seed=seed, runs=runs)
+            return sampling.sample_version_space(n, load, sweeps=sweeps, seed=seed, runs=runs)
+        return sampling.sample_perceptron(
+            self.weights, n, load, temperature, self.label_noise, sweeps=sweeps, seed=seed, runs=runs
+        )
 
     def _states(self, load: ArrayLike, temperature: ArrayLike, branch: str) -> PerceptronState:
         if branch not in ("equilibrium", "poor"):

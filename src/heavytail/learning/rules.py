@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from heavytail.learning._gauss import Array, Real
 from heavytail.learning._teacher import aligned_below, check_label_noise, draw_examples, signal
-from heavytail.learning.results import LearningCurve, Simulation, check_range
+from heavytail.learning.results import LearningCurve, Phase, Simulation, check_range
 
 __all__ = ["Hebb", "PseudoInverse", "RidgeClassifier", "RuleState"]
 
@@ -41,7 +41,7 @@ class RuleState:
     training_error: Real
     residual: Real
 
-    def curve(self, name: str, phase: str | np.ndarray = "ordinary") -> LearningCurve:
+    def curve(self, name: str, phase: str | np.ndarray = Phase.SMOOTH) -> LearningCurve:
         """Give the error along the loads as a curve of that name."""
         loads = np.atleast_1d(self.load)
         phases = np.broadcast_to(np.asarray(phase), loads.shape)

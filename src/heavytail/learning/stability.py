@@ -26,7 +26,7 @@ from heavytail.errors import ConvergenceError
 from heavytail.learning._gauss import Array, Real, phi
 from heavytail.learning._teacher import check_label_noise, draw_examples
 from heavytail.learning.capacity import separable_load
-from heavytail.learning.results import LearningCurve, Simulation, check_range
+from heavytail.learning.results import LearningCurve, Phase, Simulation, check_range
 from heavytail.learning.rules import RuleState, state_of
 
 __all__ = ["MaximumStability", "StabilityState"]
@@ -115,12 +115,12 @@ class MaximumStability:
         return np.asarray(load * d * sqrt(2 / pi) * ((1 - 2 * lam) * clean + lam * noise) - 1)
 
     def learning_curve(self, loads: ArrayLike) -> LearningCurve:
-        """Give the generalisation error along the loads: NaN above `separable_load`, the phase "not separable"."""
+        """Give the generalisation error along the loads: NaN above `separable_load`, the phase "none"."""
         a = np.atleast_1d(check_range("loads", loads, 0, open_low=True))
         learned = a <= self.separable_load
         state, error, overlap = self.solve(a[learned]), np.full_like(a, np.nan), np.full_like(a, np.nan)
         error[learned], overlap[learned] = state.error, state.overlap
-        phase = np.where(learned, "ordinary", "not separable")
+        phase = np.where(learned, Phase.SMOOTH, Phase.NONE)
         return LearningCurve(self.name, a, error, overlap, phase, float(np.max(state.residual, initial=0.0)))
 
     def simulate(self, n: int, load: float, *, seed: int | np.random.Generator = 0, runs: int = 20) -> Simulation:
