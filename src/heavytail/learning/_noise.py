@@ -59,7 +59,7 @@ class Noise(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class GaussianNoise:
+class GaussianNoise(Noise):
     """Gaussian noise of variance 1."""
 
     variance: float = 1.0
@@ -91,7 +91,7 @@ class GaussianNoise:
 
 
 @dataclass(frozen=True, slots=True)
-class LaplaceNoise:
+class LaplaceNoise(Noise):
     """Laplace noise of density exp(-|e|) / 2.
 
     With s = sqrt q the density of x is (A(x) + A(-x)) / 2, where A(x) = exp(q/2 - x) Phi(x/s - s) is that of an

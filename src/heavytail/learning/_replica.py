@@ -158,7 +158,7 @@ class _Examples:
     temperature: Array
     weight: Array  # of the nodes, times the probability of their label
     y: Array  # the field of a student, in units of its width
-    log_B: Array  # Boltzmann weight of an example, averaged over students
+    log_B: Array  # logarithm of the Boltzmann weight of an example, averaged over students
     pull: Array  # its logarithmic derivative by the field
     teacher: Array  # density of the teacher's field at the decision, with the weight of the nodes
 
@@ -178,22 +178,22 @@ class _Examples:
         return cls(orders, label_noise, temperature, weight * label, y, log_B, pull, weight * phi(x))
 
     def noise_field(self) -> Array:
-        return 2 * np.sum(self.weight * self.pull**2, -1)
+        return np.asarray(2 * np.sum(self.weight * self.pull**2, -1))
 
     def field(self) -> Array:
         ratio = np.sqrt(self.orders.self_overlap / self.orders.spread)
-        return 2 * (1 - 2 * self.label_noise) * ratio * np.sum(self.teacher * self.pull, -1)
+        return np.asarray(2 * (1 - 2 * self.label_noise) * ratio * np.sum(self.teacher * self.pull, -1))
 
     def free_entropy(self) -> Array:
-        return 2 * np.sum(self.weight * self.log_B, -1)
+        return np.asarray(2 * np.sum(self.weight * self.log_B, -1))
 
     def training_error(self) -> Array:
         wrong = np.exp(log_H(self.y) - 1 / self.temperature[..., None] - self.log_B)
-        return 2 * np.sum(self.weight * wrong, -1)
+        return np.asarray(2 * np.sum(self.weight * wrong, -1))
 
     def instability(self) -> Array:
         drag = self.pull + self.y / np.sqrt(self.orders.width)[..., None]
-        return 2 * np.sum(self.weight * (self.pull * drag) ** 2, -1)
+        return np.asarray(2 * np.sum(self.weight * (self.pull * drag) ** 2, -1))
 
 
 def solve_point(prior: Prior, coordinate: Array, temperature: Array, label_noise: float, guess: Array) -> Point:
