@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import heavytail
-from heavytail.cli import analyze, compare, demo, rank, reproduce, trends
+from heavytail.cli import analyze, compare, demo, learning, rank, reproduce, trends
 from heavytail.cli.shared import DONE, NOT_UNDERSTOOD
 from heavytail.errors import HeavytailError, RequestError, visible
 
@@ -65,6 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="heavytail", description=heavytail.__doc__)
     parser.add_argument("--version", action="version", version=f"heavytail {heavytail.__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (analyze, compare, trends, rank, reproduce, demo):
+    for verb in (analyze, compare, trends, rank, learning, reproduce, demo):
         verb.add(verbs)
     return parser

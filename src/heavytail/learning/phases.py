@@ -102,7 +102,7 @@ def phase_diagram(model: Perceptron, loads: ArrayLike, temperatures: ArrayLike) 
     error = np.stack([_poor_error(branch, row, load) for row in range(len(temperature))])
     transition, spinodal, glass = (line[:, None] for line in (lines.transition, lines.spinodal, lines.glass))
     perfect = load >= transition
-    alone = perfect & ~(load < spinodal)
+    alone = perfect & (load >= spinodal)
     frozen = (load >= glass) & ~alone
     phase = np.full(error.shape, Phase.POOR if model.weights == "ising" else Phase.SMOOTH, dtype="<U10")
     for kind, where in ((Phase.METASTABLE, perfect), (Phase.SPIN_GLASS, frozen), (Phase.PERFECT, alone)):
