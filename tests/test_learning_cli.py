@@ -252,14 +252,14 @@ def test_every_student_that_can_be_simulated_is(capsys):
 # ---------------------------------------------------------------------------------------------------------- tables
 
 
-def test_a_table_has_twenty_rows_and_says_so(capsys):
+def test_a_long_table_is_thinned_and_says_so(capsys):
     assert main(["learning", "curve", "gibbs", "hebb", "--loads", "0.1:10:200"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Generalisation error, spherical weights"
     assert lines[1].split() == ["load", "Gibbs", "Hebb"]
-    assert lines[-1] == "20 of 200 rows; --json has all"
+    assert lines[-1] == "25 of 200 rows; --json has all"
     rows = lines[2:-1]
-    assert len(rows) == 20
+    assert len(rows) == 25
     assert rows[-1].split() == ["10", "0.0615", "0.1201"]
 
 

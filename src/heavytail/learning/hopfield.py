@@ -299,7 +299,7 @@ def _state(a: Array, T: Array, order: Order, signal: float) -> MemoryState:
         thermodynamics = order.free_energy(a, T), order.energy(a), order.entropy(a)
     _refuse(~(residual <= _RESIDUAL), "solution", a, T, f"the residual there is above {_RESIDUAL:g}")
     return MemoryState(
-        *(np.array(field)[()] for field in (a, T, m, q, r, c, *thermodynamics, order.replicon, residual))
+        *(np.array(field)[()] for field in (a, T, np.minimum(m, 1), q, r, c, *thermodynamics, order.replicon, residual))
     )
 
 

@@ -10,6 +10,7 @@ from heavytail.reproduce.calibration import CLAIMS as CALIBRATION
 from heavytail.reproduce.claim import Claim, Outcome
 from heavytail.reproduce.extremes import CLAIMS as EXTREMES
 from heavytail.reproduce.heavy_tails import CLAIMS as HEAVY_TAILS
+from heavytail.reproduce.learning import CLAIMS as LEARNING
 from heavytail.reproduce.levy import CLAIMS as LEVY
 from heavytail.reproduce.osmr import CLAIMS as OSMR
 from heavytail.reproduce.published import read_tables
@@ -21,7 +22,8 @@ from heavytail.reproduce.trends import CLAIMS as TRENDS
 
 __all__ = ["HEADER", "claims", "reproduce", "table"]
 
-_LEDGER = (*SPECTRA, *HEAVY_TAILS, *SYMMETRIC, *CALIBRATION, *RELATIONS, *THEORY, *EXTREMES, *LEVY, *TRENDS, *OSMR)
+_RANDOM_MATRICES = (*SPECTRA, *HEAVY_TAILS, *SYMMETRIC, *CALIBRATION, *RELATIONS, *THEORY, *EXTREMES, *LEVY)
+_LEDGER = (*_RANDOM_MATRICES, *TRENDS, *OSMR, *LEARNING)
 
 HEADER = ("claim", "what", "ours", "published", "difference", "tolerance", "verdict")
 """Names of the columns of `table`."""

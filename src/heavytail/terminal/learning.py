@@ -17,7 +17,7 @@ from heavytail.terminal.texts import width_of
 
 __all__ = ["MOST_ROWS", "Column", "Table", "print_tables"]
 
-MOST_ROWS = 20
+MOST_ROWS = 25
 _GAP = 2  # cells between columns
 
 
@@ -54,7 +54,7 @@ class Table:
 
 
 def print_tables(tables: Sequence[Table], notes: Sequence[str], console: Console) -> None:
-    """Print tables, each of at most twenty rows evenly spaced, and the notes below them."""
+    """Print tables, each of at most 25 rows, evenly spaced, and the notes below them."""
     for number, table in enumerate(tables):
         if number:
             console.print()
