@@ -119,6 +119,44 @@ def test_solutions_satisfy_the_equations_by_independent_quadrature(weights, load
     assert ours == pytest.approx((R, q), abs=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("weights", "loads"), [("spherical", [1e-9, 1.0, 10.0, 1e3, 1e6]), ("ising", [1e-9, 0.5, 1.4])]
+)
+def test_a_cold_student_of_clean_labels_makes_no_errors(weights, loads):
+    zero = Perceptron(weights).solve(loads, branch="poor")
+    for temperature in (1e-9, 1e-6, 1e-3, 3e-3, 1e-2):  # exp(-1/T) is below 1e-43
+        cold = Perceptron(weights).solve(loads, temperature, branch="poor")
+        assert cold.error == pytest.approx(zero.error, rel=1e-9)
+        assert cold.replicon == pytest.approx(zero.replicon, abs=1e-9)
+
+
+def test_a_cold_student_of_noisy_labels_makes_none_where_they_can_be_separated():
+    model = Perceptron(label_noise=0.1)
+    for temperature in (1e-9, 1e-6, 1e-4):
+        assert model.solve([1.0, 2.0, 2.9], temperature).error == pytest.approx(
+            model.solve([1.0, 2.0, 2.9]).error, rel=1e-9
+        )
+
+
+def test_no_load_is_too_small_or_too_large():
+    for weights, noise in (("spherical", 0.0), ("ising", 0.4999)):
+        for temperature in (0.0, 1.0, 1e6):
+            assert Perceptron(weights, noise).solve(1e-12, temperature).error == pytest.approx(0.5, abs=1e-3)
+    assert Perceptron().solve(1e9).error * 1e9 == pytest.approx(0.6246582, abs=1e-6)
+
+
+def test_results_do_not_follow_their_arguments():
+    loads = np.array([1.0, 2.0])
+    state = Perceptron().solve(loads)
+    loads[0] = 99
+    assert state.load.tolist() == [1.0, 2.0]
+
+
+def test_a_curve_of_no_loads_is_empty_and_of_one_load_has_one():
+    assert Perceptron().learning_curve([]).error.shape == (0,)
+    assert Perceptron("ising").learning_curve(1.0, 0.5).error.shape == (1,)
+
+
 def test_a_hot_student_follows_the_high_temperature_theory():
     for weights in ("spherical", "ising"):
         for noise in (0.0, 0.2):
@@ -155,13 +193,31 @@ def test_the_poor_students_of_the_transition_are_metastable_up_to_the_spinodal()
     model = Perceptron("ising")
     assert model.solve(2.8, 1.0).error == 0
     assert model.solve(2.8, 1.0, branch="poor").error > 0.15
-    with pytest.raises(ConvergenceError, match=r"no poor state at load 2\.9 and temperature 1"):
+    beyond = model.solve([2.0, 3.0])
+    assert beyond.phase.tolist() == ["smooth", "spin glass"]
+    assert np.isnan([beyond.error[1], beyond.training_error[1], beyond.residual[1]]).all()
+    curve = model.learning_curve([2.0, 3.0])
+    assert np.isfinite(curve.error).tolist() == [True, False]
+    assert curve.phase.tolist() == ["smooth", "spin glass"]
+
+
+def test_where_replica_symmetry_fails_the_curve_has_no_numbers_and_says_so():
+    curve = Perceptron("ising", 0.1).learning_curve([0.5, 1.5, 2.4, 2.6], temperature=0.2)
+    assert curve.phase.tolist() == ["poor", "spin glass", "spin glass", "perfect"]
+    assert np.isnan(curve.error).tolist() == [False, True, True, False]
+
+
+def test_the_poor_students_of_the_transition_are_metastable_up_to_the_spinodal():
+    model = Perceptron("ising")
+    assert model.solve(2.8, 1.0).error == 0
+    assert model.solve(2.8, 1.0, branch="poor").error > 0.15
+    with pytest.raises(ConvergenceError, match=r"label noise 0: there is no poor state at load 2\.9, temperature 1"):
         model.solve(2.9, 1.0, branch="poor")
 
 
 def test_free_energies_of_both_states_are_equal_at_the_transition():
     model = Perceptron("ising", 0.1)
-    jump = float(model.jump(np.array([1.0]))[0])
+    jump = float(model.transition(1.0))
     poor = model.solve(jump, 1.0, branch="poor").free_energy
     assert poor == pytest.approx(0.1 * jump, abs=1e-10)
 
@@ -179,7 +235,10 @@ def test_arguments_of_any_shape_are_broadcast():
         (lambda: Perceptron("cubic"), "weights are 'spherical' or 'ising'; got 'cubic'"),
         (lambda: Perceptron(label_noise=0.6), "label_noise is 0.6; it must be at least 0 and at most 0.5"),
         (lambda: Perceptron(label_noise=0.5), "label_noise is 0.5: labels that know nothing of a teacher"),
-        (lambda: Perceptron().solve(-1.0), "load is -1; it must be above 0"),
+        (lambda: Perceptron().solve(-1.0), "load is -1; it must be above 0 and at most 1e+09"),
+        (lambda: Perceptron().solve(1.0, float("inf")), "temperature is inf; it must be at least 0 and at most 1e+09"),
+        (lambda: Perceptron(label_noise=[0.1, 0.2]), "label_noise is an array of 2; it must be one number"),
+        (lambda: Perceptron().solve("much"), "load is 'much'; it must be a number or an array of numbers"),
         (lambda: Perceptron().solve(float("nan")), "load is nan; it must be above 0"),
         (lambda: Perceptron().solve(1.0, -0.5), "temperature is -0.5; it must be at least 0"),
         (lambda: Perceptron().solve(1.0, branch="best"), "branch is 'equilibrium' or 'poor'; got 'best'"),

@@ -24,9 +24,9 @@ def test_random_labels_cost_more_than_the_model_says_except_at_high_temperature(
     assert as_published == pytest.approx(published, abs=6e-3)
     assert as_published[:2] == pytest.approx(published[:2], abs=6e-5)
     ours = VSDL().load_ratio(T, randomised)
-    valid = T >= Perceptron("ising", randomised / 2).nishimori_temperature
-    assert ours[valid] == pytest.approx(as_published[valid], rel=1e-12)
-    assert np.isnan(ours[~valid]).all()
+    nishimori = Perceptron("ising", randomised / 2).nishimori_temperature
+    assert ours[nishimori <= T] == pytest.approx(published[nishimori <= T], abs=6e-3)
+    assert (ours[nishimori > T] < published[nishimori > T]).all()  # replica symmetry fails there: it freezes before
 
 
 def test_transitions_of_noisy_labels_are_the_published_ones():
@@ -41,6 +41,19 @@ def test_noise_leads_into_the_glass_and_early_stopping_out_of_it():
     assert b.effective_load == pytest.approx(1.2)
     assert b.model.error > 0  # the effective load fell below the transition
     assert c.exact.training_error > 0.1
+
+
+def test_the_path_goes_through_the_glass_at_temperature_zero_too():
+    for weights in ("ising", "spherical"):
+        phases = [str(stop.exact.phase) for stop in VSDL(weights).path(3.0, 0.5, cold=0.0, warm=1.0).stops]
+        assert phases == [{"ising": "perfect", "spherical": "smooth"}[weights], "spin glass", phases[2]]
+        assert phases[2] in ("poor", "smooth")
+
+
+def test_the_curve_of_the_model_is_that_of_clean_labels_with_the_loads_shrunk():
+    curve = VSDL().learning_curve([2.0, 3.0], randomised=0.5)
+    assert curve.loads.tolist() == [2.0, 3.0]
+    assert curve.error == pytest.approx([0.310526, 0.0], abs=1e-6)  # of clean labels at 1 and 1.5
 
 
 def test_the_model_is_a_student_of_clean_labels_at_the_effective_load():
@@ -59,8 +72,9 @@ def test_the_expansion_for_small_errors_has_a_maximum_that_is_no_transition():
     ("arguments", "message"),
     [
         ({"randomised": 0.0}, "randomised is 0; it must be above 0 and below 1"),
+        ({"randomised": 1.5}, "randomised is 1.5; it must be above 0 and below 1"),
         ({"warm": 0.1}, "warm is 0.1; it must be above cold, 0.2"),
-        ({"load": -1.0}, "load is -1; it must be at least 0"),
+        ({"load": -1.0}, "load is -1; it must be above 0"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_refused(arguments, message):

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from heavytail.learning.rules import Hebb, PseudoInverse, RidgeClassifier, RuleState
     from heavytail.learning.sampling import (
         Hysteresis,
-        Students,
+        StudentCounts,
         enumerate_students,
         expected_students,
         expected_version_space,
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         sample_version_space,
     )
     from heavytail.learning.stability import MaximumStability, StabilityState
-    from heavytail.learning.vsdl import VSDL, Path, Stop
+    from heavytail.learning.vsdl import VSDL, VSDLPath, VSDLStop
 
 __all__ = [
     "VSDL",
@@ -93,7 +93,6 @@ __all__ = [
     "OccamBound",
     "OnlinePerceptron",
     "OptimalOnline",
-    "Path",
     "Perceptron",
     "PerceptronState",
     "Phase",
@@ -111,12 +110,13 @@ __all__ = [
     "SphericalStorage",
     "SpinGlassState",
     "StabilityState",
-    "Stop",
     "StoppingPath",
     "StorageState",
-    "Students",
+    "StudentCounts",
     "Transitions",
     "VCBound",
+    "VSDLPath",
+    "VSDLStop",
     "VersionSpaceBound",
     "cover_probability",
     "enumerate_students",
@@ -165,7 +165,6 @@ _HOMES = {
     "OccamBound": "bounds",
     "OnlinePerceptron": "online",
     "OptimalOnline": "online",
-    "Path": "vsdl",
     "Perceptron": "perceptron",
     "PerceptronState": "perceptron",
     "Phase": "results",
@@ -183,13 +182,14 @@ _HOMES = {
     "SphericalStorage": "capacity",
     "SpinGlassState": "landscapes",
     "StabilityState": "stability",
-    "Stop": "vsdl",
     "StoppingPath": "early_stopping",
     "StorageState": "capacity",
-    "Students": "sampling",
+    "StudentCounts": "sampling",
     "Transitions": "phases",
     "VCBound": "bounds",
     "VSDL": "vsdl",
+    "VSDLPath": "vsdl",
+    "VSDLStop": "vsdl",
     "VersionSpaceBound": "bounds",
     "cover_probability": "capacity",
     "enumerate_students": "sampling",

@@ -88,6 +88,16 @@ class Branch:
 
         return self.first_zero(advantage)
 
+    def glass(self) -> Array:
+        """Load of each temperature from which on replica symmetry fails; NaN where it does not.
+
+        The replicon is negative beyond, or already the entropy, which that of a finite number of students cannot be.
+        """
+        unstable = self.first_zero(lambda point: point.replicon).load
+        if self.weights != "ising":
+            return unstable
+        return np.fmin(unstable, self.first_zero(lambda point: point.entropy).load)
+
     def at(self, load: Array, row: Columns) -> Point:
         """Points with given loads, each on the row of its temperature; NaN where the branch does not reach so far.
 

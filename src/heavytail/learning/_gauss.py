@@ -16,7 +16,6 @@ Real = Any
 """A float for scalar arguments, a float64 array of their common shape for arrays."""
 
 _REACH = 12.0  # the Gaussian weight is 2e-32 there
-_STEPS = np.linspace(-1.0, 1.0, 401)
 
 
 def log_phi(x: ArrayLike) -> Real:
@@ -56,7 +55,7 @@ def overlap_error(overlap: ArrayLike) -> Real:
     return np.arccos(np.clip(overlap, -1.0, 1.0)) / pi
 
 
-def gaussian_rule(width: ArrayLike = 1.0, centre: ArrayLike = 0.0) -> tuple[Array, Array]:
+def gaussian_rule(width: ArrayLike = 1.0, centre: ArrayLike = 0.0, nodes: int = 401) -> tuple[Array, Array]:
     """Give nodes and weights of an integral over a normal variable, whose integrand has a feature to resolve.
 
     The trapezoid rule in u, with t = centre + width sinh(u): nodes lie densely at the feature and thin out towards 12
@@ -65,9 +64,10 @@ def gaussian_rule(width: ArrayLike = 1.0, centre: ArrayLike = 0.0) -> tuple[Arra
     Args:
         width: scale of the sharpest feature, of any shape, positive; 1 where there is none.
         centre: where it is, of the same shape.
+        nodes: how many.
 
     Returns:
-        Nodes and weights, each with one more axis of 401, the last.
+        Nodes and weights, each with one more axis, the last.
 
     Example:
         >>> t, weight = gaussian_rule(1e-4)
@@ -77,8 +77,8 @@ def gaussian_rule(width: ArrayLike = 1.0, centre: ArrayLike = 0.0) -> tuple[Arra
     scale: Array = np.asarray(width, dtype=np.float64)[..., None]
     middle: Array = np.clip(np.asarray(centre, dtype=np.float64), -_REACH, _REACH)[..., None]
     low, high = np.arcsinh((-_REACH - middle) / scale), np.arcsinh((_REACH - middle) / scale)
-    up = np.exp(0.5 * (high + low) + 0.5 * (high - low) * _STEPS)
+    up = np.exp(0.5 * (high + low) + 0.5 * (high - low) * np.linspace(-1.0, 1.0, nodes))
     down = 1 / up
     t = middle + 0.5 * scale * (up - down)  # scale sinh u
-    step = 0.5 * (high - low) * (_STEPS[1] - _STEPS[0])
+    step = (high - low) / (nodes - 1)
     return t, 0.5 * step * scale * (up + down) * np.exp(-0.5 * t * t) / sqrt(2 * pi)

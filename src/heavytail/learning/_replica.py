@@ -9,7 +9,7 @@ the coordinate; nothing has to be iterated near them. Equations: Seung, Sompolin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from math import pi
 from typing import Any, Protocol
@@ -19,10 +19,14 @@ from scipy.special import expit, ndtr
 
 from heavytail.learning._gauss import Array, gaussian_rule, hazard, log_H, phi
 
-__all__ = ["PRIORS", "Point", "Prior", "follow", "solve_point"]
+__all__ = ["PRIORS", "Point", "Prior", "follow", "residual", "solve_point"]
 
-_PRECISION = 1e-13  # of the tilt equation, relative
+NODES = 401
+_CHECKING = 523  # nodes of the residual, of which few are among the others
+_PRECISION = 1e-13  # of the tilt, relative
 _STEPS = 60
+_DEEP = 6.0  # of the place where students give an example up, in widths of their field
+_BLOCK = 64  # points whose nodes stay in a processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,6 @@ class Point:
         free_entropy: -f/T per weight.
         entropy: per weight.
         replicon: positive where the replica-symmetric solution is stable (de Almeida and Thouless 1978).
-        residual: of the ratio of the field equations.
     """
 
     coordinate: Array
@@ -82,11 +85,14 @@ class Point:
     free_entropy: Array
     entropy: Array
     replicon: Array
-    residual: Array
+
+    def columns(self) -> Iterator[Array]:
+        """Give the arrays in the order of the attributes."""
+        return (getattr(self, item.name) for item in fields(self))
 
     def map(self, function: Callable[[Array], Any]) -> Point:
         """Apply a function to every array."""
-        return Point(*(function(getattr(self, item.name)) for item in fields(self)))
+        return Point(*map(function, self.columns()))
 
 
 class Prior(Protocol):
@@ -98,22 +104,22 @@ class Prior(Protocol):
     first_tilt: float
     """A guess of the tilt at the first coordinate."""
 
-    def orders(self, coordinate: Array, tilt: Array) -> Orders:
-        """Order parameters and fields at a coordinate and a tilt of the same shape."""
+    def orders(self, coordinate: Array, tilt: Array, nodes: int) -> Orders:
+        """Order parameters and fields at a coordinate and a tilt of the same shape, by integrals of so many nodes."""
 
 
 class _Ising:
     """Weights of +1 and -1: the coordinate is ln R hat, the tilt ln(q hat / R hat)."""
 
     coordinates = np.concatenate(
-        [np.linspace(-30, -7, 8)[:-1], np.linspace(-7, -2, 21)[:-1], np.linspace(-2, 3.2, 131)]
+        [np.linspace(-60, -7, 15)[:-1], np.linspace(-7, -2, 21)[:-1], np.linspace(-2, 3.2, 131)]
     )
     first_tilt = 0.0
 
-    def orders(self, coordinate: Array, tilt: Array) -> Orders:
+    def orders(self, coordinate: Array, tilt: Array, nodes: int) -> Orders:
         field, noise = np.exp(coordinate), np.exp(coordinate + tilt)
         root = np.sqrt(noise)
-        z, weight = gaussian_rule(1 / np.maximum(1, root), -field / root)
+        z, weight = gaussian_rule(1 / np.maximum(1, root), -field / root, nodes)
         h = root[..., None] * z + field[..., None]
         decay = np.exp(-2 * np.abs(h))
         mean = np.sign(h) * (1 - decay) / (1 + decay)  # tanh h
@@ -132,11 +138,16 @@ class _Spherical:
     """Weights on a sphere: the coordinate is the log odds of q, the tilt those of R^2 / q."""
 
     coordinates = np.concatenate(
-        [np.linspace(-30, -9, 8)[:-1], np.linspace(-9, -5, 9)[:-1], np.linspace(-5, 8, 79), np.linspace(8.5, 30, 44)]
+        [
+            np.linspace(-60, -9, 15)[:-1],
+            np.linspace(-9, -5, 9)[:-1],
+            np.linspace(-5, 8, 79)[:-1],
+            np.linspace(8, 60, 79),
+        ]
     )
-    first_tilt = -30.0
+    first_tilt = -60.0
 
-    def orders(self, coordinate: Array, tilt: Array) -> Orders:
+    def orders(self, coordinate: Array, tilt: Array, nodes: int) -> Orders:
         q, width = expit(coordinate), expit(-coordinate)
         overlap, spread = np.sqrt(q * expit(tilt)), q * expit(-tilt)
         entropy = 0.5 * (np.log(width) + spread / width)
@@ -163,13 +174,11 @@ class _Examples:
     teacher: Array  # density of the teacher's field at the decision, with the weight of the nodes
 
     @classmethod
-    def at(cls, orders: Orders, temperature: Array, label_noise: float) -> _Examples:
+    def at(cls, orders: Orders, temperature: Array, label_noise: float, nodes: int = NODES) -> _Examples:
         beta = 1 / temperature
         steep = np.sqrt(orders.self_overlap / orders.width)
         slope = orders.overlap / np.sqrt(orders.spread)
-        # students begin to give an example up where the price of fitting it exceeds 1/T
-        depth = np.sqrt(2 * np.clip(np.where(np.isfinite(beta), beta, 0.0) - 1, 0, None))
-        t, weight = gaussian_rule(1 / np.maximum(1, np.maximum(steep, slope) * (1 + depth)), -depth / steep)
+        t, weight = _field_rule(beta, steep, np.maximum(1, np.maximum(steep, slope)), nodes)
         y, x = steep[..., None] * t, slope[..., None] * t
         log_fit = np.log(-np.expm1(-beta))[..., None] + log_H(-y)
         log_B = np.logaddexp(-beta[..., None], log_fit)
@@ -196,13 +205,36 @@ class _Examples:
         return np.asarray(2 * np.sum(self.weight * (self.pull * drag) ** 2, -1))
 
 
-def solve_point(prior: Prior, coordinate: Array, temperature: Array, label_noise: float, guess: Array) -> Point:
-    """Solve for the tilt at coordinates and temperatures of one shape, from a guess, and give all that follows.
+def _field_rule(beta: Array, steep: Array, sharpest: Array, nodes: int) -> tuple[Array, Array]:
+    """Give nodes and weights for the field t of a student: it decides at 0, and gives up further down.
 
-    Where there is no solution the numbers are NaN, where the secant steps do not converge the residual tells.
+    Students give an example up where the price of fitting it exceeds 1/T, at y = -sqrt(2 / T) about, within a width
+    that falls with the depth. Nodes around that place resolve the decision too, unless it is very deep: then each place
+    has nodes of its own, and a smooth step in between shares the integrand out among them.
     """
+    depth = np.sqrt(2 * np.clip(np.where(np.isfinite(beta), beta, 0.0) - 1, 0, None))
+    deep = depth > _DEEP
+    t, weight = gaussian_rule(np.where(deep, 1, 1 / (1 + depth)) / sharpest, np.where(deep, 0, -depth / steep), nodes)
+    if not deep.any():
+        return t, weight
+    far, far_weight = gaussian_rule(1 / (sharpest * (1 + depth)), -depth / steep, nodes)
+
+    def near(t: Array) -> Array:
+        step = 8 + 16 * steep[..., None] * t / np.where(deep, depth, 1)[..., None]
+        return np.where(deep[..., None], ndtr(step), 1.0)
+
+    return np.concatenate([t, far], -1), np.concatenate([weight * near(t), far_weight * (1 - near(far))], -1)
+
+
+def solve_point(prior: Prior, coordinate: Array, temperature: Array, label_noise: float, guess: Array) -> Point:
+    """Solve for the tilt at coordinates and temperatures of shape (n,), from a guess, and give all that follows.
+
+    Where there is no solution the numbers are NaN; where the steps do not converge, `residual` tells.
+    """
+    blocks = np.array_split(np.arange(len(coordinate)), max(1, len(coordinate) // _BLOCK))
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        return _solve(prior, coordinate, temperature, label_noise, guess)
+        points = [_solve(prior, coordinate[k], temperature[k], label_noise, guess[k]) for k in blocks]
+    return Point(*(np.concatenate(column) for column in zip(*map(Point.columns, points), strict=True)))
 
 
 def _solve(prior: Prior, coordinate: Array, temperature: Array, label_noise: float, guess: Array) -> Point:
@@ -211,7 +243,7 @@ def _solve(prior: Prior, coordinate: Array, temperature: Array, label_noise: flo
     low = np.full(coordinate.shape, np.nan)
 
     def mismatch(tilt: Array, where: Array) -> Array:
-        orders = prior.orders(coordinate[where], tilt[where])
+        orders = prior.orders(coordinate[where], tilt[where], NODES)
         examples = _Examples.at(orders, temperature[where], label_noise)
         ours = np.log(orders.noise_field / orders.field)
         return np.asarray(np.log(examples.noise_field() / examples.field()) - ours)
@@ -230,7 +262,7 @@ def _solve(prior: Prior, coordinate: Array, temperature: Array, label_noise: flo
 
 
 def _point(prior: Prior, coordinate: Array, tilt: Array, temperature: Array, label_noise: float) -> Point:
-    orders = prior.orders(coordinate, tilt)
+    orders = prior.orders(coordinate, tilt, NODES)
     examples = _Examples.at(orders, temperature, label_noise)
     load = orders.field / examples.field()
     training_error = examples.training_error()
@@ -249,8 +281,16 @@ def _point(prior: Prior, coordinate: Array, tilt: Array, temperature: Array, lab
         free_entropy=free_entropy,
         entropy=free_entropy + energy,
         replicon=1 - load * examples.instability() * orders.response,
-        residual=np.abs(load * examples.noise_field() / orders.noise_field - 1),
     )
+
+
+def residual(prior: Prior, point: Point, label_noise: float) -> Array:
+    """Give how far both field equations are from holding at points of shape (n,), relative, by more nodes."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        orders = prior.orders(point.coordinate, point.tilt, _CHECKING)
+        examples = _Examples.at(orders, point.temperature, label_noise, _CHECKING)
+        noise_field, field = point.load * examples.noise_field(), point.load * examples.field()
+        return np.maximum(np.abs(noise_field / orders.noise_field - 1), np.abs(field / orders.field - 1))
 
 
 def follow(prior: Prior, temperature: Array, label_noise: float) -> Point:
@@ -266,5 +306,4 @@ def follow(prior: Prior, temperature: Array, label_noise: float) -> Point:
         point = solve_point(prior, np.full(temperature.shape, coordinate), temperature, label_noise, guess)
         guess, before = 2 * point.tilt - before if points else point.tilt, point.tilt
         points.append(point)
-    columns = ([getattr(point, item.name) for point in points] for item in fields(Point))
-    return Point(*(np.stack(column, axis=-1) for column in columns))
+    return Point(*(np.stack(column, axis=-1) for column in zip(*map(Point.columns, points), strict=True)))

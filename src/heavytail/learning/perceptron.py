@@ -2,20 +2,26 @@ r"""A perceptron that learns from a noisy teacher, at any temperature: the repli
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import log
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from heavytail.errors import ConvergenceError, RequestError
+from heavytail.learning._arguments import check_range, check_weights
 from heavytail.learning._branch import Branch
 from heavytail.learning._gauss import Array, Real
-from heavytail.learning._replica import Point
-from heavytail.learning.results import LearningCurve, Phase, Simulation, check_range
+from heavytail.learning._replica import PRIORS
+from heavytail.learning._replica import residual as field_residual
+from heavytail.learning.results import LearningCurve, Phase, Simulation
 
-__all__ = ["Perceptron", "PerceptronState", "check_student"]
+__all__ = ["Perceptron", "PerceptronState", "check_load", "check_student", "check_temperature", "poor_phase"]
+
+_MOST = 1e9  # load and temperature: all tables reach further
+_PRECISE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +40,9 @@ class PerceptronState:
         entropy: per weight: of Ising students ln 2 at no load; of spherical ones 0 there, and negative from then on.
         replicon: positive where replica symmetry is stable (de Almeida and Thouless 1978).
         phase: "smooth" (spherical) or "poor" (Ising) where the solution holds, "perfect" where the student equals the
-            teacher, "spin glass" where replica symmetry fails: its numbers are then no prediction.
-        residual: of the equations, relative.
+            teacher, "spin glass" where replica symmetry fails: its numbers are then no prediction, and NaN where the
+            equations have no solution at all.
+        residual: of the equations, relative, by other integrals than those that solved them; NaN likewise.
     """
 
     load: Real
@@ -51,6 +58,15 @@ class PerceptronState:
     phase: Real
     residual: Real
 
+    def map(self, function: Callable[[Array], Real]) -> PerceptronState:
+        """Apply a function to every array."""
+        return PerceptronState(*(function(getattr(self, item.name)) for item in fields(self)))
+
+    def replaced(self, where: NDArray[np.bool_], other: PerceptronState) -> PerceptronState:
+        """Give this state, and another one where that is said."""
+        pairs = ((getattr(self, item.name), getattr(other, item.name)) for item in fields(self))
+        return PerceptronState(*(np.where(where, theirs, ours) for ours, theirs in pairs))
+
 
 def check_student(weights: str, label_noise: float) -> None:
     """Refuse weights and label noise that no student has.
@@ -58,9 +74,9 @@ def check_student(weights: str, label_noise: float) -> None:
     Raises:
         RequestError: naming the argument.
     """
-    if weights not in ("spherical", "ising"):
-        raise RequestError(f"weights are 'spherical' or 'ising'; got {weights!r}")
-    check_range("label_noise", label_noise, 0, 0.5)
+    check_weights(weights)
+    if check_range("label_noise", label_noise, 0, 0.5).ndim:
+        raise RequestError(f"label_noise is an array of {np.size(label_noise)}; it must be one number")
     if label_noise == 0.5:
         raise RequestError("label_noise is 0.5: labels that know nothing of a teacher; see the storage capacities")
 
@@ -113,23 +129,27 @@ class Perceptron:
         """Solve the equations at loads and temperatures that broadcast against each other.
 
         Args:
-            load: examples per weight, positive.
-            temperature: at least 0.
+            load: examples per weight, positive, up to 1e9.
+            temperature: at least 0, up to 1e9.
             branch: "equilibrium" has the state of least free energy; "poor" the one that grows from no load, also where
                 it is metastable. They differ for Ising weights alone.
 
         Raises:
             RequestError: if an argument is out of range.
-            ConvergenceError: where there is no such state: the poor one beyond its spinodal, a spherical student
-                without errors at temperature 0 beyond the load that noisy labels can be separated at.
+            ConvergenceError: where there is no such state, as the poor one beyond its spinodal, or the equations were
+                not solved to a residual of 1e-9.
         """
         state = self._states(load, temperature, branch)
-        lost = np.atleast_1d(~(np.asarray(state.residual) < 1e-9))
+        lost = np.atleast_1d(
+            (state.phase == Phase.NONE) | (state.residual > _PRECISE) & (state.phase != Phase.SPIN_GLASS)
+        )
         if lost.any():
-            at = np.atleast_1d(state.load)[lost][0], np.atleast_1d(state.temperature)[lost][0]
+            a, T, residual = (
+                np.atleast_1d(values)[lost][0] for values in (state.load, state.temperature, state.residual)
+            )
+            why = f"there is no {branch} state" if np.isnan(residual) else f"the residual is {residual:.0e}"
             raise ConvergenceError(
-                f"{self.weights} perceptron, label noise {self.label_noise:g}: there is no {branch} state at load "
-                f"{at[0]:g} and temperature {at[1]:g}"
+                f"{self.weights} perceptron, label noise {self.label_noise:g}: {why} at load {a:g}, temperature {T:g}"
             )
         return state
 
@@ -155,18 +175,17 @@ class Perceptron:
             >>> curve.error.round(4), curve.phase.tolist()
             (array([0.3105, 0.2669, 0.    ]), ['poor', 'poor', 'perfect'])
         """
-        loads = np.asarray(loads, dtype=np.float64)
-        state = self._states(loads, temperature, branch)
-        valid = np.isfinite(state.residual) & (state.phase != Phase.SPIN_GLASS)
+        state = self._states(np.atleast_1d(check_load(loads)), float(check_temperature(temperature)), branch)
+        valid = (state.residual <= _PRECISE) & (state.phase != Phase.SPIN_GLASS)
         bayes = vote and np.isclose(temperature, self.nishimori_temperature)
         overlap = state.overlap / np.sqrt(state.self_overlap) if vote else state.overlap
         return LearningCurve(
             name="Bayes" if bayes else "vote" if vote else "Gibbs",
-            loads=loads,
+            loads=state.load,
             error=np.where(valid, state.vote_error if vote else state.error, np.nan),
             overlap=np.where(valid, overlap, np.nan),
             phase=state.phase,
-            residual=float(np.max(state.residual, where=np.isfinite(state.residual), initial=0.0)),
+            residual=float(np.max(state.residual, where=valid, initial=0.0)),
         )
 
     def simulate(
@@ -205,60 +224,93 @@ class Perceptron:
             self.weights, n, load, temperature, self.label_noise, sweeps=sweeps, seed=seed, runs=runs
         )
 
-    def _states(self, load: ArrayLike, temperature: ArrayLike, branch: str) -> PerceptronState:
-        if branch not in ("equilibrium", "poor"):
-            raise RequestError(f"branch is 'equilibrium' or 'poor'; got {branch!r}")
-        loads, temperatures = np.broadcast_arrays(
-            check_range("load", load, 0, open_low=True), check_range("temperature", temperature, 0)
-        )
-        distinct, row = np.unique(temperatures, return_inverse=True)
-        traced = Branch.trace(self.weights, self.label_noise, distinct)
-        point = traced.at(loads.ravel(), row.ravel())
-        state = _state(point, loads.ravel(), temperatures.ravel(), Phase.POOR if self._jumps else Phase.SMOOTH)
-        if self._jumps and branch == "equilibrium":
-            jump = traced.jump().load if (distinct >= self.nishimori_temperature).all() else self.jump(distinct)
-            state = self._or_perfect(state, jump[row.ravel()])
-        return PerceptronState(*(getattr(state, item.name).reshape(loads.shape)[()] for item in fields(state)))
+    def transition(self, temperature: ArrayLike) -> Real:
+        """Load from which on the student that equals the teacher has the lower free energy; NaN for spherical weights.
+
+        Below the Nishimori temperature it stays what it is there: the poor students are frozen by then, and so is their
+        free energy.
+
+        Args:
+            temperature: at least 0, of any shape.
+        """
+        given = check_temperature(temperature)
+        distinct, row = np.unique(given, return_inverse=True)
+        return self.transition_on(Branch.trace(self.weights, self.label_noise, distinct))[row.reshape(given.shape)]
+
+    def transition_on(self, branch: Branch) -> Array:
+        """Give the transition at the temperatures of a branch that was traced already."""
+        loads, frozen = branch.jump().load, branch.temperature < self.nishimori_temperature
+        if frozen.any() and self._jumps:
+            melting = np.array([self.nishimori_temperature])
+            loads[frozen] = Branch.trace(self.weights, self.label_noise, melting).jump().load
+        return loads
 
     @property
     def _jumps(self) -> bool:
         return self.weights == "ising"
 
-    def jump(self, temperature: Array) -> Array:
-        """Load from which on the student that equals the teacher has the lower free energy; NaN where none.
+    def _states(self, load: ArrayLike, temperature: ArrayLike, branch: str) -> PerceptronState:
+        if branch not in ("equilibrium", "poor"):
+            raise RequestError(f"branch is 'equilibrium' or 'poor'; got {branch!r}")
+        loads, temperatures = np.broadcast_arrays(check_load(load), check_temperature(temperature))
+        distinct, row = np.unique(temperatures.ravel(), return_inverse=True)
+        traced = Branch.trace(self.weights, self.label_noise, distinct)
+        poor = self._poor(traced, loads.ravel(), row)
+        if self._jumps and branch == "equilibrium":
+            perfect = poor.load >= self.transition_on(traced)[row]
+            poor = poor.replaced(perfect, self._perfect(poor.load, poor.temperature))
+        return poor.map(lambda values: values.reshape(loads.shape)[()])
 
-        Below the Nishimori temperature it stays what it is there: the poor students are frozen by then, and so is their
-        free energy.
-        """
-        distinct, row = np.unique(np.maximum(temperature, self.nishimori_temperature), return_inverse=True)
-        return Branch.trace(self.weights, self.label_noise, distinct).jump().load[row]
+    def _poor(self, traced: Branch, load: Array, row: NDArray[np.intp]) -> PerceptronState:
+        """Give the state that grows from no load, and the phase it is in."""
+        point = traced.at(load, row)
+        residual = field_residual(PRIORS[self.weights], point, self.label_noise)
+        return PerceptronState(
+            load=load,
+            temperature=traced.temperature[row],
+            overlap=point.overlap,
+            self_overlap=point.self_overlap,
+            error=point.error,
+            vote_error=point.vote_error,
+            training_error=point.training_error,
+            free_energy=-traced.temperature[row] * point.free_entropy,
+            entropy=point.entropy,
+            replicon=point.replicon,
+            phase=poor_phase(self.weights, load, traced.glass()[row], traced.fold.load[row], np.isnan(residual)),
+            residual=residual,
+        )
 
-    def _or_perfect(self, poor: PerceptronState, jump: Array) -> PerceptronState:
-        """Put the perfect student where it has the lower free energy."""
-        better, noise = poor.load >= jump, self.label_noise
-        perfect = {
-            "overlap": 1.0, "self_overlap": 1.0, "error": 0.0, "vote_error": 0.0, "training_error": noise,
-            "free_energy": noise * poor.load, "entropy": 0.0, "replicon": 1.0, "phase": Phase.PERFECT, "residual": 0.0,
-        }  # fmt: skip
-        names = (item.name for item in fields(poor))
-        return PerceptronState(*(np.where(better, perfect.get(n, getattr(poor, n)), getattr(poor, n)) for n in names))
+    def _perfect(self, load: Array, temperature: Array) -> PerceptronState:
+        """Give the state of the student that equals the teacher: it has the flipped labels wrong, and no entropy."""
+        zero, one = np.zeros_like(load), np.ones_like(load)
+        noise = self.label_noise
+        phase = np.full(load.shape, Phase.PERFECT, dtype="<U10")
+        return PerceptronState(
+            load, temperature, one, one, zero, zero, noise * one, noise * load, zero, one, phase, zero
+        )  # fmt: skip
 
 
-def _state(point: Point, load: Array, temperature: Array, phase: Phase) -> PerceptronState:
-    frozen = (point.entropy < 0) & (phase is Phase.POOR)
-    glassy = frozen | (point.replicon < 0)
-    none = np.isnan(point.residual)
-    return PerceptronState(
-        load=load,
-        temperature=temperature,
-        overlap=point.overlap,
-        self_overlap=point.self_overlap,
-        error=point.error,
-        vote_error=point.vote_error,
-        training_error=point.training_error,
-        free_energy=-temperature * point.free_entropy,
-        entropy=point.entropy,
-        replicon=point.replicon,
-        phase=np.where(none, Phase.NONE, np.where(glassy, Phase.SPIN_GLASS, phase)).astype("<U10"),
-        residual=point.residual,
-    )
+def poor_phase(weights: str, load: Array, glass: Array, spinodal: Array, unsolved: Array) -> NDArray[np.str_]:
+    """Give the phase of the state that grows from no load, for loads that broadcast against the lines.
+
+    Args:
+        weights: of the students.
+        load: examples per weight.
+        glass: where replica symmetry begins to fail; NaN where it does not.
+        spinodal: where the state ends; NaN where it does not.
+        unsolved: where the equations have no solution.
+    """
+    phase = np.full(unsolved.shape, Phase.POOR if weights == "ising" else Phase.SMOOTH, dtype="<U10")
+    phase[unsolved] = Phase.NONE
+    phase[np.broadcast_to((load >= glass) & ~(load > spinodal), unsolved.shape)] = Phase.SPIN_GLASS
+    return phase
+
+
+def check_load(load: ArrayLike) -> Array:
+    """Give loads as an array, refused if one is not in (0, 1e9]."""
+    return check_range("load", load, 0, _MOST, open_low=True)
+
+
+def check_temperature(temperature: ArrayLike) -> Array:
+    """Give temperatures as an array, refused if one is not in [0, 1e9]."""
+    return check_range("temperature", temperature, 0, _MOST)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from heavytail.learning._branch import Branch
 from heavytail.learning._gauss import Array
-from heavytail.learning.perceptron import Perceptron
-from heavytail.learning.results import Phase, check_range
+from heavytail.learning.perceptron import Perceptron, check_load, check_temperature, poor_phase
+from heavytail.learning.results import Phase
 
 __all__ = ["PhaseDiagram", "Transitions", "phase_diagram", "transitions"]
 
@@ -52,16 +52,23 @@ class PhaseDiagram:
         temperatures: shape (m,).
         error: generalisation error of a student in equilibrium, shape (m, n); NaN in the spin glass; between the points
             of a table, to about 1e-4.
-        phase: shape (m, n), text: "smooth", "poor", "metastable" (perfect in equilibrium, poor from a random start),
-            "perfect" or "spin glass" (in equilibrium or, next to a perfect student, from a random start).
+        phase: in equilibrium, shape (m, n), text, as `Perceptron.solve` has it.
+        random_start: of students that start at random, shape (m, n), text: the poor ones as long as there are any.
         lines: the transitions at these temperatures.
     """
 
     loads: Array
     temperatures: Array
     error: Array
-    phase: np.ndarray
+    phase: NDArray[np.str_]
+    random_start: NDArray[np.str_]
     lines: Transitions
+
+    @property
+    def region(self) -> NDArray[np.str_]:
+        """Phase of a random start, or "metastable" where that will not last: what a figure tells apart; shape (m, n)."""
+        waiting = (self.phase == Phase.PERFECT) & (self.random_start == Phase.POOR)
+        return np.where(waiting, Phase.METASTABLE, self.random_start)
 
 
 def transitions(model: Perceptron, temperatures: ArrayLike) -> Transitions:
@@ -72,20 +79,13 @@ def transitions(model: Perceptron, temperatures: ArrayLike) -> Transitions:
         >>> lines.transition.round(4), lines.spinodal.round(4), lines.glass.round(4)
         (array([1.2447, 2.3328]), array([1.4926, 2.8456]), array([1.2447,    nan]))
     """
-    temperature = np.atleast_1d(check_range("temperature", temperatures, 0))
+    temperature = np.atleast_1d(check_temperature(temperatures)).ravel()
     return _lines(model, Branch.trace(model.weights, model.label_noise, temperature))
 
 
 def _lines(model: Perceptron, branch: Branch) -> Transitions:
-    unstable = branch.first_zero(lambda point: point.replicon).load
-    frozen = branch.first_zero(lambda point: point.entropy).load if model.weights == "ising" else unstable
-    return Transitions(
-        temperature=branch.temperature,
-        transition=model.jump(branch.temperature),
-        spinodal=branch.fold.load,
-        glass=np.fmin(frozen, unstable),
-        replica_transition=branch.jump().load,
-    )
+    transition = model.transition_on(branch)
+    return Transitions(branch.temperature, transition, branch.fold.load, branch.glass(), branch.jump().load)
 
 
 def phase_diagram(model: Perceptron, loads: ArrayLike, temperatures: ArrayLike) -> PhaseDiagram:
@@ -95,22 +95,18 @@ def phase_diagram(model: Perceptron, loads: ArrayLike, temperatures: ArrayLike) 
         >>> phase_diagram(Perceptron("ising"), [1.0, 2.0, 3.0], [1.0]).phase
         array([['poor', 'poor', 'perfect']], dtype='<U10')
     """
-    load = np.atleast_1d(check_range("load", loads, 0, open_low=True))
-    temperature = np.atleast_1d(check_range("temperature", temperatures, 0))
+    load = np.atleast_1d(check_load(loads)).ravel()
+    temperature = np.atleast_1d(check_temperature(temperatures)).ravel()
     branch = Branch.trace(model.weights, model.label_noise, temperature)
     lines = _lines(model, branch)
-    error = np.stack([_poor_error(branch, row, load) for row in range(len(temperature))])
-    transition, spinodal, glass = (line[:, None] for line in (lines.transition, lines.spinodal, lines.glass))
-    perfect = load >= transition
-    alone = perfect & (load >= spinodal)
-    frozen = (load >= glass) & ~alone
-    phase = np.full(error.shape, Phase.POOR if model.weights == "ising" else Phase.SMOOTH, dtype="<U10")
-    for kind, where in ((Phase.METASTABLE, perfect), (Phase.SPIN_GLASS, frozen), (Phase.PERFECT, alone)):
-        phase[where] = kind
-    phase[np.isnan(error) & ~perfect & ~frozen] = Phase.NONE
+    error = np.array([_poor_error(branch, row, load) for row in range(len(temperature))])
+    random_start = poor_phase(model.weights, load, lines.glass[:, None], lines.spinodal[:, None], np.isnan(error))
+    perfect = load >= lines.transition[:, None]
+    random_start[perfect & (random_start == Phase.NONE)] = Phase.PERFECT
+    phase = np.where(perfect, Phase.PERFECT, random_start)
+    error[phase == Phase.SPIN_GLASS] = np.nan
     error[perfect] = 0.0
-    error[frozen & ~perfect] = np.nan
-    return PhaseDiagram(load, temperature, error, phase, lines)
+    return PhaseDiagram(load, temperature, error, phase, random_start, lines)
 
 
 def _poor_error(branch: Branch, row: int, load: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import Literal
 
@@ -11,16 +11,17 @@ from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
 from heavytail.errors import RequestError
+from heavytail.learning._arguments import check_range, check_weights
 from heavytail.learning._gauss import Array, Real
-from heavytail.learning.perceptron import Perceptron, PerceptronState, check_student
-from heavytail.learning.phases import PhaseDiagram, phase_diagram, transitions
-from heavytail.learning.results import check_range
+from heavytail.learning.perceptron import Perceptron, PerceptronState, check_load, check_temperature
+from heavytail.learning.phases import PhaseDiagram, phase_diagram
+from heavytail.learning.results import LearningCurve
 
-__all__ = ["VSDL", "Path", "Stop"]
+__all__ = ["VSDL", "VSDLPath", "VSDLStop"]
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class VSDLStop:
     """A place on the path, as the model has it and as the perceptron that really has noisy labels does.
 
     Attributes:
@@ -41,7 +42,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class VSDLPath:
     """From A, clean labels, over B, some of them randomised, to C, where training is stopped early.
 
     Attributes:
@@ -50,7 +51,7 @@ class Path:
     """
 
     load: float
-    stops: tuple[Stop, Stop, Stop]
+    stops: tuple[VSDLStop, VSDLStop, VSDLStop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +81,27 @@ class VSDL:
     weights: Literal["ising", "spherical"] = "ising"
 
     def __post_init__(self) -> None:  # noqa: D105
-        check_student(self.weights, 0.0)
+        check_weights(self.weights)
 
     def effective_load(self, load: ArrayLike, randomised: ArrayLike) -> Real:
         """Examples with true labels per weight: load (1 - randomised), of any shapes that broadcast."""
-        return check_range("load", load, 0) * (1 - check_range("randomised", randomised, 0, 1))
+        return check_load(load) * (1 - check_share(randomised))
 
     def solve(self, load: ArrayLike, temperature: ArrayLike = 0.0, *, randomised: ArrayLike = 0.0) -> PerceptronState:
         """Give what the model says of a load and a temperature: clean labels, at the effective load."""
         return Perceptron(self.weights).solve(self.effective_load(load, randomised), temperature)
 
+    def learning_curve(self, loads: ArrayLike, temperature: float = 0.0, *, randomised: float = 0.0) -> LearningCurve:
+        """Give what the model says of the error along whole loads of shape (n,), positive."""
+        share = float(check_share(randomised))
+        curve = Perceptron(self.weights).learning_curve(self.effective_load(loads, share), temperature)
+        return replace(curve, name="VSDL", loads=np.atleast_1d(check_load(loads)))
+
     def phase_diagram(self, loads: ArrayLike, temperatures: ArrayLike) -> PhaseDiagram:
         """Give the plane of effective load and temperature."""
         return phase_diagram(Perceptron(self.weights), loads, temperatures)
 
-    def path(self, load: float, randomised: float, cold: float, warm: float) -> Path:
+    def path(self, load: float, randomised: float, cold: float, warm: float) -> VSDLPath:
         """Walk from clean labels at a low temperature over randomised ones to a higher temperature.
 
         Args:
@@ -112,20 +119,20 @@ class VSDL:
         if not warm > cold:
             raise RequestError(f"warm is {warm:g}; it must be above cold, {cold:g}")
 
-        def stop(name: str, share: float, temperature: float) -> Stop:
+        def stop(name: str, share: float, temperature: float) -> VSDLStop:
             model = self.solve(load, temperature, randomised=share)
             exact = Perceptron(self.weights, share / 2).solve(load, temperature)
-            return Stop(name, temperature, share, float(self.effective_load(load, share)), model, exact)
+            return VSDLStop(name, temperature, share, float(self.effective_load(load, share)), model, exact)
 
-        return Path(load, (stop("A", 0.0, cold), stop("B", randomised, cold), stop("C", randomised, warm)))
+        return VSDLPath(load, (stop("A", 0.0, cold), stop("B", randomised, cold), stop("C", randomised, warm)))
 
     def load_ratio(self, temperatures: ArrayLike, randomised: float) -> Array:
         """Transition of noisy labels, in effective loads, over that of clean ones: 1 where the model's load is exact.
 
-        At and above the Nishimori temperature of the noise; below it, NaN, for replica symmetry fails there.
+        Below the Nishimori temperature of the noise the transition stays at one load, and the ratio is the frozen one.
 
         Args:
-            temperatures: shape (n,), above 0.
+            temperatures: shape (n,), at least 0.
             randomised: fraction of random labels, in [0, 1).
 
         Raises:
@@ -137,12 +144,10 @@ class VSDL:
         """
         if self.weights != "ising":
             raise RequestError("only students with Ising weights have a transition")
-        noisy, clean = Perceptron("ising", randomised / 2), Perceptron("ising")
-        temperature = np.atleast_1d(check_range("temperature", temperatures, 0, open_low=True))
-        ratio = (
-            (1 - randomised) * transitions(noisy, temperature).transition / transitions(clean, temperature).transition
-        )
-        return np.where(temperature >= noisy.nishimori_temperature, ratio, np.nan)
+        share = float(check_share(randomised))
+        noisy, clean = Perceptron("ising", share / 2), Perceptron("ising")
+        temperature = np.atleast_1d(check_temperature(temperatures))
+        return np.asarray((1 - share) * noisy.transition(temperature) / clean.transition(temperature))
 
     def small_error_load(self, error: ArrayLike) -> Real:
         """Give the load of an error, of any shape in (0, 1], by the paper's expansion for small errors.
@@ -152,3 +157,11 @@ class VSDL:
         """
         error = check_range("error", error, 0, 1, open_low=True)
         return 1 / error if self.weights == "spherical" else -(pi**2) * xlogy(error, error)
+
+
+def check_share(randomised: ArrayLike) -> Array:
+    """Give randomised fractions as an array, refused if one is not in [0, 1)."""
+    share = check_range("randomised", randomised, 0, 1)
+    if (share == 1).any():
+        raise RequestError("randomised is 1: no example tells of a teacher; see the storage capacities")
+    return share

@@ -14,7 +14,7 @@ from heavytail.errors import RequestError
 from heavytail.learning._gauss import Array
 from heavytail.learning.hopfield import MemoryPhases
 from heavytail.learning.phases import PhaseDiagram
-from heavytail.learning.vsdl import Path
+from heavytail.learning.vsdl import VSDLPath
 from heavytail.plots.style import COLOURS, INK, QUIET, SMALL, TEXT, new_figure
 
 __all__ = ["hopfield_phases", "phase_diagram", "vsdl_planes"]
@@ -34,7 +34,7 @@ _LEAST = 0.008  # share of the plane from which on a region has its name in it
 _TEMPERATURE = "temperature (training errors)"
 
 
-def phase_diagram(diagram: PhaseDiagram, path: Path | None = None, *, title: str = "") -> Figure:
+def phase_diagram(diagram: PhaseDiagram, path: VSDLPath | None = None, *, title: str = "") -> Figure:
     """Draw the phases in the plane of load and temperature, with transition, spinodal and spin-glass line.
 
     Args:
@@ -54,7 +54,7 @@ def phase_diagram(diagram: PhaseDiagram, path: Path | None = None, *, title: str
     return figure
 
 
-def vsdl_planes(path: Path, model: PhaseDiagram, exact: PhaseDiagram, *, title: str = "") -> Figure:
+def vsdl_planes(path: VSDLPath, model: PhaseDiagram, exact: PhaseDiagram, *, title: str = "") -> Figure:
     """Draw the path from A over B to C twice, in the plane of effective load and temperature.
 
     Args:
@@ -74,7 +74,7 @@ def vsdl_planes(path: Path, model: PhaseDiagram, exact: PhaseDiagram, *, title: 
     return figure
 
 
-def _draw_regions(axes: Axes, diagram: PhaseDiagram, path: Path | None = None) -> None:
+def _draw_regions(axes: Axes, diagram: PhaseDiagram, path: VSDLPath | None = None) -> None:
     """Colour the plane, and write the names of the phases where there is room, away from a path."""
     for name, values in (("loads", diagram.loads), ("temperatures", diagram.temperatures)):
         if len(values) < 2 or np.any(np.diff(values) <= 0):
@@ -87,13 +87,13 @@ def _draw_regions(axes: Axes, diagram: PhaseDiagram, path: Path | None = None) -
     )  # fmt: skip
     axes.set_xlim(float(loads[0]), float(loads[-1]))
     axes.set_ylim(float(temperatures[0]), float(temperatures[-1]))
-    rows, columns = diagram.phase.shape
+    rows, columns = diagram.region.shape
     free = np.zeros((rows, columns), dtype=bool)
     free[rows // 16 : rows - rows // 16, columns // 16 : columns - columns // 16] = True
     if path:
         free &= _away_from(path, diagram)
     for kind, (_, name) in _REGIONS.items():
-        inside = diagram.phase == kind
+        inside = diagram.region == kind
         if inside.mean() >= _LEAST:
             away = inside & free
             row, column = deepest(away if away.any() else inside)
@@ -107,8 +107,8 @@ def finer(diagram: PhaseDiagram) -> tuple[Array, Array, Array]:
     Each phase is 1 or 0 on the grid and linear between, so that slanted borders have no steps.
     """
     rows, columns = ((len(axis) - 1) * _FINER + 1 for axis in (diagram.temperatures, diagram.loads))
-    shape = np.array([rows, columns]) / diagram.phase.shape
-    shares = [zoom((diagram.phase == kind).astype(float), shape, order=1) for kind in _REGIONS]
+    shape = np.array([rows, columns]) / diagram.region.shape
+    shares = [zoom((diagram.region == kind).astype(float), shape, order=1) for kind in _REGIONS]
     loads, temperatures = (
         np.interp(np.arange(count) / _FINER, np.arange(len(axis)), axis)
         for count, axis in ((columns, diagram.loads), (rows, diagram.temperatures))
@@ -116,7 +116,7 @@ def finer(diagram: PhaseDiagram) -> tuple[Array, Array, Array]:
     return loads, temperatures, np.argmax(shares, axis=0)
 
 
-def _away_from(path: Path, diagram: PhaseDiagram) -> np.ndarray:
+def _away_from(path: VSDLPath, diagram: PhaseDiagram) -> np.ndarray:
     """Give the cells that are not on a path's arrows, with some room around them."""
     places = [(stop.effective_load, stop.temperature) for stop in path.stops]
     x, y = np.meshgrid(diagram.loads, diagram.temperatures)
@@ -153,7 +153,7 @@ def _draw_lines(axes: Axes, diagram: PhaseDiagram) -> None:
             )  # fmt: skip
 
 
-def _draw_path(axes: Axes, path: Path) -> None:
+def _draw_path(axes: Axes, path: VSDLPath) -> None:
     places = [(stop.effective_load, stop.temperature) for stop in path.stops]
     for start, end in pairwise(places):
         axes.annotate(

@@ -11,7 +11,7 @@ from heavytail.errors import RequestError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from heavytail.learning.vsdl import Path
+    from heavytail.learning.vsdl import VSDLPath
     from heavytail.terminal.learning import Table
 
 __all__ = ["add"]
@@ -75,6 +75,7 @@ def _solve(options: argparse.Namespace) -> Answer:
         notes.append("model: clean labels at the effective load; exact: noisy labels at the whole load")
     results = {
         "loads": diagram.loads, "temperatures": diagram.temperatures, "error": diagram.error, "phase": diagram.phase,
+        "random_start": diagram.random_start,
         "lines": {name: getattr(lines, name) for name in _LINES},
         "path": _path_dict(path) if path else None,
     }  # fmt: skip
@@ -88,7 +89,7 @@ def _solve(options: argparse.Namespace) -> Answer:
     return Answer(settings, results, tables, notes, draw)
 
 
-def _path_table(path: Path) -> Table:
+def _path_table(path: VSDLPath) -> Table:
     from heavytail.terminal.learning import Column, Table
 
     stops = path.stops
@@ -116,7 +117,7 @@ def _valid_error(state: object) -> float:
     return float("nan") if state.phase == "spin glass" else float(state.error)  # type: ignore[attr-defined]
 
 
-def _path_dict(path: Path) -> dict[str, object]:
+def _path_dict(path: VSDLPath) -> dict[str, object]:
     stops = [
         {
             **arrays_of(stop),
