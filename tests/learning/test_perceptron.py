@@ -174,25 +174,6 @@ def test_without_labels_students_are_as_many_as_there_are():
 def test_beyond_what_can_be_separated_there_is_no_student_without_errors():
     model = Perceptron(label_noise=0.1)
     assert model.solve(2.97).self_overlap > 0.997  # the version space shrinks to a point at 2.9923
-    with pytest.raises(
-        ConvergenceError, match=r"spherical perceptron, label noise 0.1: there is no .* load 3 and temp"
-    ):
-        model.solve([2.0, 3.0])
-    curve = model.learning_curve([2.0, 3.0])
-    assert np.isfinite(curve.error).tolist() == [True, False]
-    assert curve.phase.tolist() == ["smooth", "none"]
-
-
-def test_where_replica_symmetry_fails_the_curve_has_no_numbers_and_says_so():
-    curve = Perceptron("ising", 0.1).learning_curve([0.5, 1.5, 2.4, 2.6], temperature=0.2)
-    assert curve.phase.tolist() == ["poor", "spin glass", "spin glass", "perfect"]
-    assert np.isnan(curve.error).tolist() == [False, True, True, False]
-
-
-def test_the_poor_students_of_the_transition_are_metastable_up_to_the_spinodal():
-    model = Perceptron("ising")
-    assert model.solve(2.8, 1.0).error == 0
-    assert model.solve(2.8, 1.0, branch="poor").error > 0.15
     beyond = model.solve([2.0, 3.0])
     assert beyond.phase.tolist() == ["smooth", "spin glass"]
     assert np.isnan([beyond.error[1], beyond.training_error[1], beyond.residual[1]]).all()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize.elementwise import find_root
 
 from heavytail.learning._gauss import Array
-from heavytail.learning._replica import PRIORS, Point, follow, solve_point
+from heavytail.learning._replica import FALLING, PRIORS, Point, follow, solve_point
 
 __all__ = ["Branch"]
 
@@ -31,7 +31,7 @@ class Branch:
         label_noise: flip probability.
         temperature: shape (temperatures,).
         table: points of shape (temperatures, coordinates); NaN beyond the fold.
-        fold: the last point of each temperature, shape (temperatures,); NaN where the branch goes on.
+        fold: the last point of each temperature, shape (temperatures,); NaN where the branch goes on, or was left.
     """
 
     weights: str
@@ -41,14 +41,12 @@ class Branch:
     fold: Point
 
     @classmethod
-    def trace(cls, weights: str, label_noise: float, temperature: Array) -> Branch:
-        """Follow the branch at some temperatures, shape (temperatures,)."""
-        raw = follow(PRIORS[weights], temperature, label_noise)
+    def trace(cls, weights: str, label_noise: float, temperature: Array, enough: float = np.inf) -> Branch:
+        """Follow the branch at some temperatures, shape (temperatures,), to the fold, or to a load that is enough."""
+        raw = follow(PRIORS[weights], temperature, label_noise, enough)
         endless = raw.map(lambda values: np.full(temperature.shape, np.nan))
         whole = cls(weights, label_noise, temperature, raw, endless)
-        falling = (
-            np.diff(raw.load, axis=1) < -1e-9 * raw.load[:, 1:]
-        )  # more than rounding does where the load saturates
+        falling = raw.load[:, 1:] < FALLING * raw.load[:, :-1]
         turn = np.where(falling.any(axis=1), np.argmax(falling, axis=1), -1)
         fold = whole._root(lambda near, _: near(_SHIFT).load - near(-_SHIFT).load, whole._rows, turn - 1, turn + 1)
         beyond = (turn[:, None] >= 0) & (raw.coordinate > fold.coordinate[:, None])

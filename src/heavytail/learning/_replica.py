@@ -19,8 +19,9 @@ from scipy.special import expit, ndtr
 
 from heavytail.learning._gauss import Array, gaussian_rule, hazard, log_H, phi
 
-__all__ = ["PRIORS", "Point", "Prior", "follow", "residual", "solve_point"]
+__all__ = ["FALLING", "PRIORS", "Point", "Prior", "follow", "residual", "solve_point"]
 
+FALLING = 1 - 1e-9  # of the load from one coordinate to the next: more than rounding does where it saturates
 NODES = 401
 _CHECKING = 523  # nodes of the residual, of which few are among the others
 _PRECISION = 1e-13  # of the tilt, relative
@@ -293,17 +294,29 @@ def residual(prior: Prior, point: Point, label_noise: float) -> Array:
         return np.maximum(np.abs(noise_field / orders.noise_field - 1), np.abs(field / orders.field - 1))
 
 
-def follow(prior: Prior, temperature: Array, label_noise: float) -> Point:
+def follow(prior: Prior, temperature: Array, label_noise: float, enough: float = np.inf) -> Point:
     """Follow the branch that starts at no load, at many temperatures at once.
 
+    Args:
+        prior: of the weights.
+        temperature: shape (temperatures,).
+        label_noise: flip probability.
+        enough: load at which each may be left, if it has not folded before.
+
     Returns:
-        Arrays of shape (temperatures, coordinates).
+        Arrays of shape (temperatures, coordinates), of the first of these.
     """
+    left = np.zeros(temperature.shape, dtype=bool)
     guess = np.full(temperature.shape, prior.first_tilt)
     before = guess
     points: list[Point] = []
     for coordinate in prior.coordinates:
         point = solve_point(prior, np.full(temperature.shape, coordinate), temperature, label_noise, guess)
         guess, before = 2 * point.tilt - before if points else point.tilt, point.tilt
+        left |= (point.load > enough) | np.isnan(point.load)
+        if points:
+            left |= point.load < FALLING * points[-1].load
         points.append(point)
+        if left.all() and len(points) > 2:
+            break
     return Point(*(np.stack(column, axis=-1) for column in zip(*map(Point.columns, points), strict=True)))

@@ -254,7 +254,7 @@ class Perceptron:
             raise RequestError(f"branch is 'equilibrium' or 'poor'; got {branch!r}")
         loads, temperatures = np.broadcast_arrays(check_load(load), check_temperature(temperature))
         distinct, row = np.unique(temperatures.ravel(), return_inverse=True)
-        traced = Branch.trace(self.weights, self.label_noise, distinct)
+        traced = Branch.trace(self.weights, self.label_noise, distinct, enough=loads.max(initial=0))
         poor = self._poor(traced, loads.ravel(), row)
         if self._jumps and branch == "equilibrium":
             perfect = poor.load >= self.transition_on(traced)[row]

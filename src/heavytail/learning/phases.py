@@ -66,7 +66,7 @@ class PhaseDiagram:
 
     @property
     def region(self) -> NDArray[np.str_]:
-        """Phase of a random start, or "metastable" where that will not last: what a figure tells apart; shape (m, n)."""
+        """Phase of a random start, "metastable" where that will not last: what a figure tells apart; shape (m, n)."""
         waiting = (self.phase == Phase.PERFECT) & (self.random_start == Phase.POOR)
         return np.where(waiting, Phase.METASTABLE, self.random_start)
 
