@@ -17,6 +17,7 @@ from heavytail.learning.results import Simulation
 from heavytail.learning.ridge import RidgeRegression
 from heavytail.learning.rules import Hebb, PseudoInverse
 from heavytail.learning.sampling import Hysteresis
+from heavytail.learning.stability import MaximumStability
 from heavytail.learning.vsdl import VSDL
 from heavytail.plots.phases import deepest
 from heavytail.plots.style import shades, spread, with_gaps
@@ -48,13 +49,12 @@ def test_learning_curves_draws_the_numbers_of_the_theory():
 
 
 def test_what_has_no_answer_is_not_drawn_but_its_range_is():
-    model = Perceptron(label_noise=0.1)
-    curve = model.learning_curve(LOADS)
+    curve = MaximumStability(label_noise=0.1).learning_curve(LOADS)
     figure = plots.learning_curves([curve])
-    x, y = line(figure, "Gibbs")
+    x, y = line(figure, curve.name)
     assert np.array_equal(y, curve.error[np.isfinite(curve.error)])
     assert x.max() < 3
-    (strip,) = [patch for patch in figure.axes[0].patches if patch.get_gid() == "empty: Gibbs"]
+    (strip,) = [patch for patch in figure.axes[0].patches if patch.get_gid() == f"empty: {curve.name}"]
     empty = LOADS[curve.phase == "none"]
     assert strip.get_x() == pytest.approx(empty.min())
     assert strip.get_x() + strip.get_width() == pytest.approx(empty.max())
@@ -123,7 +123,7 @@ def test_the_phase_diagram_has_its_regions_named_inside_them(diagram):
     for text in names:
         load, heat = text.xy
         row, column = np.argmin(abs(diagram.temperatures - heat)), np.argmin(abs(diagram.loads - load))
-        assert diagram.phase[row, column] == text.get_gid()[8:]
+        assert diagram.region[row, column] == text.get_gid()[8:]
     for name, loads in (("transition", diagram.lines.transition), ("spinodal", diagram.lines.spinodal)):
         x, y = line(figure, name)
         assert np.array_equal(x, loads)
@@ -135,10 +135,10 @@ def test_the_phase_diagram_has_its_regions_named_inside_them(diagram):
 def test_every_cell_of_the_diagram_has_the_colour_of_its_phase(diagram):
     mesh = plots.phase_diagram(diagram).axes[0].collections[0]
     mesh.update_scalarmappable()
-    rows, columns = ((size - 1) * 6 + 1 for size in diagram.phase.shape)
+    rows, columns = ((size - 1) * 6 + 1 for size in diagram.region.shape)
     colours = mesh.get_facecolors().reshape(rows, columns, 4)[::6, ::6]
     seen = {}
-    for phase, colour in zip(diagram.phase.ravel(), colours.reshape(-1, 4), strict=True):
+    for phase, colour in zip(diagram.region.ravel(), colours.reshape(-1, 4), strict=True):
         assert seen.setdefault(phase, tuple(colour)) == tuple(colour)
     assert len(set(seen.values())) == len(seen)
 
