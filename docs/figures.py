@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.ndimage import zoom
 
 from heavytail import plots
 from heavytail.learning.bounds import VersionSpaceBound, occam_bound, vc_bound
@@ -15,7 +16,8 @@ from heavytail.learning.early_stopping import GradientFlow
 from heavytail.learning.hopfield import Hopfield
 from heavytail.learning.online import OnlinePerceptron, OptimalOnline
 from heavytail.learning.perceptron import Perceptron
-from heavytail.learning.phases import PhaseDiagram, phase_diagram, transitions
+from heavytail.learning.phases import PhaseDiagram, transitions
+from heavytail.learning.results import Phase
 from heavytail.learning.ridge import RidgeRegression
 from heavytail.learning.rules import Hebb, PseudoInverse, RidgeClassifier
 from heavytail.learning.sampling import hysteresis
@@ -23,6 +25,7 @@ from heavytail.learning.stability import MaximumStability
 from heavytail.learning.vsdl import VSDL
 
 SEED = 2
+FINER = 4
 
 
 def curves() -> Figure:
@@ -66,11 +69,22 @@ def vsdl() -> Figure:
 
 
 def _noisy_plane(load: float, effective: np.ndarray, temperatures: np.ndarray) -> PhaseDiagram:
-    """Give the phases of noisy labels at one load, of which the effective load is what is not randomised."""
+    """Give the phases of noisy labels at one load, of which the effective load is what is not randomised.
+
+    The lines are solved on the grid and interpolated between, so that the borders are as smooth as they are.
+    """
     shares = np.clip(1 - effective / load, 0, None)
-    columns = [phase_diagram(Perceptron("ising", share / 2), [load], temperatures) for share in shares]
-    error, phase = (np.concatenate([getattr(one, name) for one in columns], axis=1) for name in ("error", "phase"))
-    return PhaseDiagram(effective, temperatures, error, phase, columns[0].lines)
+    found = [transitions(Perceptron("ising", share / 2), temperatures) for share in shares]
+
+    def finer(name: str) -> np.ndarray:
+        reached = np.stack([load / getattr(lines, name) for lines in found], axis=1)  # from 1 on the line is passed
+        return zoom(np.nan_to_num(reached), FINER, order=1, grid_mode=False) >= 1
+
+    transition, spinodal, glass = (finer(name) for name in ("transition", "spinodal", "glass"))
+    start = np.where(glass & ~spinodal, Phase.SPIN_GLASS, np.where(spinodal, Phase.PERFECT, Phase.POOR))
+    phase = np.where(transition, Phase.PERFECT, start)
+    axes = (np.linspace(axis[0], axis[-1], FINER * len(axis)) for axis in (effective, temperatures))
+    return PhaseDiagram(*axes, np.full(phase.shape, np.nan), phase, start, found[0])
 
 
 def label_noise() -> Figure:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from scipy.ndimage import distance_transform_edt, zoom
+from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 
 from heavytail.errors import RequestError
 from heavytail.learning._gauss import Array
@@ -60,7 +60,8 @@ def vsdl_planes(path: VSDLPath, model: PhaseDiagram, exact: PhaseDiagram, *, tit
     Args:
         path: of the VSDL model.
         model: clean labels at the effective load, as the model has it.
-        exact: noisy labels at the whole load of the path, on effective loads; its lines are not drawn.
+        exact: noisy labels at the whole load of the path, on effective loads; of its lines the transition is drawn,
+            where its phases in equilibrium have it.
         title: above the figure.
     """
     label = "effective load (true examples per weight)"
@@ -71,6 +72,8 @@ def vsdl_planes(path: VSDLPath, model: PhaseDiagram, exact: PhaseDiagram, *, tit
         _draw_path(axes, path)
         axes.set_title(name, fontsize=TEXT, color=INK, loc="left")
     _draw_lines(left, model)
+    perfect = gaussian_filter((exact.phase == "perfect").astype(float), 2, mode="nearest")
+    right.contour(exact.loads, exact.temperatures, perfect, [0.5], colors=[INK], linewidths=1.6)
     return figure
 
 
