@@ -124,7 +124,7 @@ def test_solutions_satisfy_the_equations_by_independent_quadrature(weights, load
 )
 def test_a_cold_student_of_clean_labels_makes_no_errors(weights, loads):
     zero = Perceptron(weights).solve(loads, branch="poor")
-    for temperature in (1e-9, 1e-6, 1e-3, 3e-3, 1e-2):  # exp(-1/T) is below 1e-43
+    for temperature in (1e-300, 1e-9, 1e-6, 1e-3, 3e-3, 1e-2):  # exp(-1/T) is below 1e-43
         cold = Perceptron(weights).solve(loads, temperature, branch="poor")
         assert cold.error == pytest.approx(zero.error, rel=1e-9)
         assert cold.replicon == pytest.approx(zero.replicon, abs=1e-9)
@@ -219,6 +219,7 @@ def test_arguments_of_any_shape_are_broadcast():
         (lambda: Perceptron().solve(-1.0), "load is -1; it must be above 0 and at most 1e+09"),
         (lambda: Perceptron().solve(1.0, float("inf")), "temperature is inf; it must be at least 0 and at most 1e+09"),
         (lambda: Perceptron(label_noise=[0.1, 0.2]), "label_noise is an array of 2; it must be one number"),
+        (lambda: Perceptron().solve([1, 2], [0, 1, 2]), "load of shape (2,) and temperature of shape (3,) do not fit"),
         (lambda: Perceptron().solve("much"), "load is 'much'; it must be a number or an array of numbers"),
         (lambda: Perceptron().solve(float("nan")), "load is nan; it must be above 0"),
         (lambda: Perceptron().solve(1.0, -0.5), "temperature is -0.5; it must be at least 0"),

@@ -73,4 +73,4 @@ def test_a_diagram_has_what_single_solutions_have(weights, noise):
 def test_the_wedge_of_the_glass_ends_near_a_temperature_of_three_tenths():
     temperatures = np.array([0.05, 0.2, 0.35, 0.5])
     diagram = phase_diagram(Perceptron("ising"), np.linspace(0.5, 2.5, 81), temperatures)
-    assert (diagram.region == "spin glass").any(axis=1).tolist() == [True, True, False, False]
+    assert (diagram.region == "metastable glass").any(axis=1).tolist() == [True, True, False, False]

@@ -194,6 +194,7 @@ class Perceptron:
         load: float,
         temperature: float = 0.0,
         *,
+        start: Literal["random", "teacher"] = "random",
         sweeps: int = 1000,
         seed: int | np.random.Generator = 0,
         runs: int = 8,
@@ -201,13 +202,14 @@ class Perceptron:
         """Simulate students of n weights by Monte Carlo: their error, training error and overlaps, a value a run.
 
         Spherical students of clean labels at temperature 0 are sampled from the version space, beginning at the
-        teacher, which is one of them; all others by Metropolis from a random start, which may stay in a metastable
+        teacher, which is one of them; all others by Metropolis, which from a random start may stay in a metastable
         state. Needs numba (the extra `learning`).
 
         Args:
             n: number of weights.
             load: examples per weight, rounded to a whole number of examples.
             temperature: at least 0.
+            start: of Metropolis, "random" or "teacher".
             sweeps: of each run, of which the first half is left out. In equilibrium at the Nishimori temperature
                 self_overlap equals overlap; cold spherical students need some ten thousand sweeps for that.
             seed: of teachers, examples and sampling.
@@ -221,7 +223,7 @@ class Perceptron:
         if temperature == 0 and self.weights == "spherical" and not self.label_noise:
             return sampling.sample_version_space(n, load, sweeps=sweeps, seed=seed, runs=runs)
         return sampling.sample_perceptron(
-            self.weights, n, load, temperature, self.label_noise, sweeps=sweeps, seed=seed, runs=runs
+            self.weights, n, load, temperature, self.label_noise, start=start, sweeps=sweeps, seed=seed, runs=runs
         )
 
     def transition(self, temperature: ArrayLike) -> Real:
@@ -252,7 +254,7 @@ class Perceptron:
     def _states(self, load: ArrayLike, temperature: ArrayLike, branch: str) -> PerceptronState:
         if branch not in ("equilibrium", "poor"):
             raise RequestError(f"branch is 'equilibrium' or 'poor'; got {branch!r}")
-        loads, temperatures = np.broadcast_arrays(check_load(load), check_temperature(temperature))
+        loads, temperatures = _together(check_load(load), check_temperature(temperature))
         distinct, row = np.unique(temperatures.ravel(), return_inverse=True)
         traced = Branch.trace(self.weights, self.label_noise, distinct, enough=loads.max(initial=0))
         poor = self._poor(traced, loads.ravel(), row)
@@ -314,3 +316,13 @@ def check_load(load: ArrayLike) -> Array:
 def check_temperature(temperature: ArrayLike) -> Array:
     """Give temperatures as an array, refused if one is not in [0, 1e9]."""
     return check_range("temperature", temperature, 0, _MOST)
+
+
+def _together(load: Array, temperature: Array) -> tuple[Array, Array]:
+    try:
+        loads, temperatures = np.broadcast_arrays(load, temperature)
+    except ValueError:
+        raise RequestError(
+            f"load of shape {load.shape} and temperature of shape {temperature.shape} do not fit"
+        ) from None
+    return loads, temperatures

@@ -66,9 +66,13 @@ class PhaseDiagram:
 
     @property
     def region(self) -> NDArray[np.str_]:
-        """Phase of a random start, "metastable" where that will not last: what a figure tells apart; shape (m, n)."""
-        waiting = (self.phase == Phase.PERFECT) & (self.random_start == Phase.POOR)
-        return np.where(waiting, Phase.METASTABLE, self.random_start)
+        """What a figure tells apart, shape (m, n): the phase, and where it is perfect what a random start meets first.
+
+        That is "metastable" where it is poor, "metastable glass" where it is a spin glass.
+        """
+        waiting = self.phase == Phase.PERFECT
+        region = np.where(waiting & (self.random_start == Phase.POOR), Phase.METASTABLE, self.phase)
+        return np.where(waiting & (self.random_start == Phase.SPIN_GLASS), Phase.METASTABLE_GLASS, region)
 
 
 def transitions(model: Perceptron, temperatures: ArrayLike) -> Transitions:

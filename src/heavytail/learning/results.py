@@ -9,10 +9,9 @@ from math import sqrt
 
 import numpy as np
 
-from heavytail.errors import RequestError
 from heavytail.learning._gauss import Array
 
-__all__ = ["LearningCurve", "Phase", "Simulation", "check_range"]
+__all__ = ["LearningCurve", "Phase", "Simulation"]
 
 
 class Phase(StrEnum):
@@ -21,6 +20,7 @@ class Phase(StrEnum):
     SMOOTH = "smooth"
     POOR = "poor"
     METASTABLE = "metastable"
+    METASTABLE_GLASS = "metastable glass"
     PERFECT = "perfect"
     SPIN_GLASS = "spin glass"
     NONE = "none"
@@ -77,18 +77,3 @@ class Simulation:
         """Standard error of that mean; NaN for a single run."""
         values = self.samples[quantity]
         return float(np.std(values, ddof=1) / sqrt(len(values))) if len(values) > 1 else float("nan")
-
-
-def check_range(name: str, value: object, low: float, high: float = np.inf, *, open_low: bool = False) -> Array:
-    """Give an argument as float64, refused unless every number of it lies in the range [low, high] or (low, high].
-
-    Raises:
-        RequestError: naming the argument, the first number outside and the range.
-    """
-    numbers = np.asarray(value, dtype=np.float64)
-    outside = ~((numbers > low if open_low else numbers >= low) & (numbers <= high))
-    if outside.any():
-        bounds = f"{'above' if open_low else 'at least'} {low:g}"
-        bounds += f" and at most {high:g}" if np.isfinite(high) else ""
-        raise RequestError(f"{name} is {numbers[outside].flat[0]:g}; it must be {bounds}")
-    return numbers
