@@ -193,9 +193,9 @@ def test_loads_keep_their_shape():
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda: ApproximateMessagePassing("binary"), 'weights is \'binary\'; it must be "spherical" or "ising"'),
+        (lambda: ApproximateMessagePassing("binary"), "weights are 'spherical' or 'ising'; got 'binary'"),
         (lambda: ApproximateMessagePassing("ising", 0.6), "label_noise is 0.6; it must be at least 0 and at most 0.5"),
-        (lambda: ISING.solve(0.0), "load is 0; it must be above 0"),
+        (lambda: ISING.solve(0.0), "load is 0; it must be above 0 and finite"),
         (lambda: ISING.state_evolution(1.0, 3, start=1.5), "start is 1.5; it must be at least 0 and at most 1"),
     ],
 )

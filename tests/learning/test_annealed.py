@@ -6,6 +6,7 @@ import pytest
 from heavytail.errors import ConvergenceError, RequestError
 from heavytail.learning.annealed import Annealed, HighTemperature
 from heavytail.learning.perceptron import Perceptron
+from heavytail.learning.phases import transitions
 
 
 def test_the_annealed_transition_and_spinodal_are_the_published_ones():
@@ -77,9 +78,80 @@ def test_the_curve_jumps_at_the_transition():
     assert curve.name == "annealed"
 
 
+def test_few_examples_teach_in_proportion():
+    loads = np.array([1e-299, 1e-100, 1e-20, 1e-14, 1e-12, 1e-9])
+    for weights in ("spherical", "ising"):
+        for noise, T in ((0.0, 0.0), (0.1, 0.5)):
+            price = -np.expm1(-1 / T) if T else 1.0
+            # R is the load times dg/dR, at R = 0
+            slope = price * (1 - 2 * noise) / np.pi / (1 - price / 2)
+            state = Annealed(weights, noise).solve(loads, T)
+            assert state.overlap == pytest.approx(slope * loads, rel=2e-9)
+            assert (state.residual < 1e-12).all()
+        hot = HighTemperature(weights).solve(loads, 2.0)
+        assert hot.overlap == pytest.approx(loads / (2 * np.pi), rel=2e-9)
+
+
+def test_many_examples_leave_spherical_students_an_error_of_one_over_the_load():
+    loads = np.array([2e8, 1e15, 1e60, 1e129])
+    state = Annealed().solve(loads, 0.0)
+    assert state.error * loads == pytest.approx(np.ones(4), rel=1e-8)
+    # ln sqrt(1 - R^2) = ln(pi error), and -load error
+    assert state.free_entropy == pytest.approx(np.log(np.pi / loads) - 1, rel=1e-9)
+    assert (state.residual < 1e-11).all()
+
+
+def test_linear_students_of_many_examples_keep_the_digits_of_their_error():
+    ratios = np.array([18.0, 20.0, 100.0, 299.0])
+    for T in (0.05, 1.0):
+        state = HighTemperature("ising", output="linear").solve(ratios * T, T)
+        assert state.error == pytest.approx(2 * np.exp(-2 * ratios), rel=1e-11)  # 1 - tanh
+        assert state.free_entropy == pytest.approx(np.exp(-2 * ratios), rel=1e-11)  # ln(1 + e^-2x)
+    spherical = HighTemperature("spherical", output="linear").solve([1e16, 1e200], 1.0)
+    assert spherical.error == pytest.approx([5e-17, 5e-201], rel=1e-12)
+
+
+def test_every_temperature_that_is_a_number_has_a_state():
+    for model in (Annealed("ising"), Annealed()):
+        cold, hot = model.solve(1.0, [5e-324, 1e-300, 1e-9]), model.solve(1e12, [1e12, 1e12])
+        assert (cold.overlap == model.solve(1.0, 0.0).overlap).all()
+        assert hot.overlap == pytest.approx(HighTemperature(model.weights).solve(1.0, 1.0).overlap, rel=1e-10)
+    with pytest.raises(RequestError, match="temperature is inf; it must be at least 0 and finite"):
+        Annealed("ising").solve(1.0, np.inf)
+
+
+def test_the_annealed_transition_is_too_late_for_clean_labels_and_too_early_for_noisy_ones():
+    for noise, T, annealed, true in ((0.0, 0.0, 1.448, 1.245), (0.1, 0.0, 1.659, 2.514), (0.1, 1.0, 2.889, 3.230)):
+        assert Annealed("ising", noise).transition(T) == pytest.approx(annealed, abs=6e-4)
+        assert transitions(Perceptron("ising", noise), [T]).transition[0] == pytest.approx(true, abs=6e-4)
+
+
+def test_curves_of_no_load_and_of_one_have_their_shapes():
+    for model in (Annealed("ising"), HighTemperature("spherical")):
+        empty, one = model.learning_curve([], 0.5), model.learning_curve(1.0, 0.5)
+        assert empty.error.shape == empty.phase.shape == (0,)
+        assert one.error.shape == one.phase.shape == (1,)
+        assert model.solve([], 0.5).overlap.shape == (0,)
+    assert Annealed("ising").transition([]).shape == (0,)
+
+
 def test_what_is_not_there_is_refused():
-    with pytest.raises(ConvergenceError, match=r"no poor state at load 1\.8"):
+    with pytest.raises(ConvergenceError, match=r"load 1\.8 is, at temperature 0, above the spinodal: there is no poor"):
         Annealed("ising").solve(1.8, 0.0, branch="poor")
+    with pytest.raises(
+        ConvergenceError, match=r"load 1e\+131 is, at temperature 0, too large: the error is below 1e-130"
+    ):
+        Annealed().solve([1.0, 1e131], 0.0)
+    with pytest.raises(ConvergenceError, match="load 400 is, at temperature 1, too large"):
+        HighTemperature("ising", output="linear").solve(400.0, 1.0)
+    with pytest.raises(
+        ConvergenceError, match=r"load 1 is, at temperature 1e\+305, too small: the overlap is below 1e-300"
+    ):
+        HighTemperature().solve(1.0, 1e305)
+    with pytest.raises(RequestError, match="load is inf; it must be above 0 and finite"):
+        Annealed().solve(np.inf, 0.0)
+    with pytest.raises(RequestError, match="weights are 'spherical' or 'ising'; got 'binary'"):
+        Annealed("binary")
     with pytest.raises(RequestError, match="only students with Ising weights"):
         Annealed("spherical").transition(0.0)
     with pytest.raises(RequestError, match="linear outputs have no labels"):

@@ -217,6 +217,7 @@ def test_learning_curves_jump_to_the_perfect_phase():
     assert np.all(np.diff(curve.error) <= 0)
     assert curve.overlap == pytest.approx(np.cos(pi * curve.error), abs=1e-15)
     assert curve.residual < 1e-12
+    assert set(curve.phase) == {"poor", "perfect"}
     smooth = SPHERICAL.learning_curve(loads)
     assert np.all(smooth.phase == "smooth")
     assert np.all(np.diff(smooth.error) <= 0)
@@ -261,12 +262,16 @@ def test_the_bounds_for_many_weights_are_their_limits_and_vacuous_ones_are_one()
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: VersionSpaceBound("hebb"), 'weights is \'hebb\'; it must be "ising" or "spherical"'),
+        (lambda: VersionSpaceBound("hebb"), "weights are 'spherical' or 'ising'; got 'hebb'"),
         (lambda: ISING.solve([1.0, -1.0]), "load is -1; it must be at least 0"),
         (lambda: ISING.finite(1, 1.0), "n is 1; it must be at least 2"),
         (lambda: ISING.finite(10, 1.0, 0.0), "delta is 0; it must be above 0 and at most 1"),
         (lambda: vc_bound(0.0), "load is 0; it must be above 0"),
-        (lambda: vc_bound(1.0, 2.5), "n is 2.5; it must be whole"),
+        (lambda: vc_bound(1.0, 2.5), "n is 2.5; it must be a whole number"),
+        (lambda: vc_bound(1.0, float("nan")), "n is nan; it must be at least 1"),
+        (lambda: occam_bound(inf), "load is inf; it must be above 0 and finite"),
+        (lambda: occam_bound(0.01, 10), "load is 0.01: less than one example for 10 weights"),
+        (lambda: ISING.finite(10.5, 1.0), "n is 10.5; it must be a whole number"),
         (lambda: occam_bound(1.0, 0), "n is 0; it must be at least 1"),
         (lambda: ISING.entropy(1.5), "error is 1.5; it must be at least 0 and at most 1"),
     ],
@@ -282,3 +287,16 @@ def test_the_angle_of_a_student_is_its_error():
     error = np.arccos(1 - 2 * k / n) / pi
     assert ISING.entropy(error) == pytest.approx(log(comb(n, k)) / n, abs=1e-3)
     assert cos(pi * error) == pytest.approx(1 - 2 * k / n)
+
+
+def test_bounds_of_no_load_and_of_one_have_their_shapes():
+    for model in (ISING, SPHERICAL):
+        assert model.solve([]).error.shape == model.finite(10, []).shape == (0,)
+        assert model.learning_curve([]).phase.shape == (0,)
+        assert model.learning_curve(1.0).error.shape == (1,)
+    for bound in (vc_bound([]), vc_bound([], 10), occam_bound([]), occam_bound([], 10)):
+        assert bound.load.shape == bound.consistent.shape == bound.agnostic.shape == (0,)
+
+
+def test_the_load_of_a_finite_bound_is_that_of_whole_examples():
+    assert vc_bound([0.37, 1.26], 10).load.tolist() == occam_bound([0.37, 1.26], 10).load.tolist() == [0.4, 1.3]

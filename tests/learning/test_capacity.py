@@ -61,6 +61,19 @@ def test_cover_takes_arrays_and_is_certain_up_to_n_patterns_and_half_at_twice_as
         cover_probability(3, 2.5)
 
 
+def test_cover_keeps_its_digits_for_any_number_of_patterns():
+    n = np.array([1e3, 1e7, 1e9, 5e9, 1e12, 1e15])
+    assert cover_probability(2 * n, n) == pytest.approx(np.full(6, 0.5), abs=1e-14)
+    for patterns in (1e8, 1e10, 1e12):
+        inputs = patterns / 2 + np.array([-2.0, -0.5, 0.7, 1.5]) * sqrt(patterns) // 2
+        # a symmetric binomial is normal up to 1 / patterns, with the half step of whole numbers
+        heads = (inputs - 0.5 - (patterns - 1) / 2) / (sqrt(patterns - 1) / 2)
+        # and a mean that is rounded is off by 1e-16 sqrt(patterns) standard deviations
+        tolerance = 2 / patterns + 2.2e-16 * sqrt(patterns)
+        assert cover_probability(patterns, inputs) == pytest.approx(ndtr(heads), abs=tolerance)
+    assert cover_probability([], 3).shape == (0,)
+
+
 @pytest.mark.parametrize(("margin", "capacity"), [(0, 2), (0.5, 0.961205), (1, 0.519572), (2, 0.200231)])
 def test_gardners_capacity_is_the_reference_value_and_its_integral(margin, capacity):
     integral = quad(lambda t: normal(t) * (t + margin) ** 2, -margin, 12, epsabs=1e-13)[0]
@@ -123,6 +136,11 @@ def test_the_spherical_volume_shrinks_to_a_point_at_capacity():
 
 def test_few_patterns_halve_the_weights_each():
     for model, full in ((SphericalStorage(), 0.0), (IsingCapacity(), log(2))):
+        tiny = np.array([1e-300, 1e-100, 1e-30, 1e-14])
+        few = model.solve(tiny)
+        assert few.self_overlap / tiny == pytest.approx(np.full(4, 2 / pi), rel=1e-11)
+        assert few.entropy == pytest.approx(full - tiny * log(2), rel=1e-11, abs=0)
+        assert np.all(few.residual < 1e-12)
         state = model.solve(1e-7)
         assert state.entropy == pytest.approx(full - 1e-7 * log(2), abs=1e-13)
         assert state.self_overlap == pytest.approx(2 / pi * 1e-7, rel=1e-6)
@@ -302,6 +320,22 @@ def test_the_same_seed_gives_the_same_draws(simulate):
     assert any(not np.array_equal(once.samples[key], other.samples[key]) for key in once.samples)
 
 
+def test_simulations_give_the_load_that_they_have():
+    for drawn in (
+        simulate_separability(10, 1.27, runs=2),
+        SphericalStorage().simulate(10, 1.27, runs=2),
+        IsingCapacity().simulate(10.0, 1.27, runs=2),
+    ):
+        assert (drawn.n, drawn.load, drawn.runs) == (10, 1.3, 2)
+
+
+def test_no_loads_have_no_states():
+    for model in (SphericalStorage(), IsingCapacity()):
+        assert model.solve([]).entropy.shape == (0,)
+    for function in (gardner_capacity, gardner_margin, separable_load, separable_error):
+        assert function([]).shape == (0,)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -313,6 +347,12 @@ def test_the_same_seed_gives_the_same_draws(simulate):
         (lambda: IsingCapacity().simulate(25, 0.5), "n is 25; it must be at least 1 and at most 24"),
         (lambda: separable_load([0.1, 0.6]), "label_noise is 0.6; it must be at least 0 and at most 0.5"),
         (lambda: simulate_separability(0, 1.0), "n is 0; it must be at least 1"),
+        (lambda: simulate_separability(10.5, 1.0), "n is 10.5; it must be a whole number"),
+        (lambda: simulate_separability(10, 1.0, runs=0), "runs is 0; it must be at least 1"),
+        (lambda: simulate_separability(10, 0.01), "load is 0.01: less than one example for 10 weights"),
+        (lambda: SphericalStorage().simulate(10, 1.0, runs=-1), "runs is -1; it must be at least 1"),
+        (lambda: IsingCapacity().simulate(10, 1.0, runs=0), "runs is 0; it must be at least 1"),
+        (lambda: IsingCapacity().simulate(10.5, 1.0), "n is 10.5; it must be a whole number"),
         (lambda: cover_probability(0, 1), "patterns is 0; it must be at least 1"),
     ],
 )

@@ -73,7 +73,7 @@ def test_what_is_recovered_is_the_signal():
     ("call", "message"),
     [
         (lambda: l1_threshold([0.1, -0.1]), "sparsity is -0.1; it must be at least 0 and at most 1"),
-        (lambda: simulate_l1(10, 0.0, 0.1), "load is 0; it must be above 0"),
+        (lambda: simulate_l1(10, 0.0, 0.1), "load is 0; it must be above 0 and finite"),
         (lambda: simulate_l1(10, 1.0, 1.1), "sparsity is 1.1; it must be at least 0 and at most 1"),
     ],
 )

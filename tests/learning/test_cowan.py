@@ -155,3 +155,13 @@ def test_arguments_out_of_range_are_named(network):
         network.simulate(1.0, inverse_temperature=-1.0)
     with pytest.raises(RequestError, match="samples is 1; it must be at least 2"):
         network.simulate(1.0, samples=1)
+    with pytest.raises(RequestError, match=r"samples is 2\.5; it must be a whole number"):
+        network.simulate(1.0, samples=2.5)
+    with pytest.raises(RequestError, match="tolerance is 0; it must be above 0"):
+        network.simulate(1.0, tolerance=0)
+    for n, fault in ((0, "at least 1"), (2.5, "a whole number")):
+        with pytest.raises(RequestError, match=f"n is {n}; it must be {fault}"):
+            CowanNetwork.draw(n)
+    for call in (lambda: CowanNetwork.draw(4, 1), lambda: network.state(3.0, 1), lambda: network.simulate(1.0, 3.0, 1)):
+        with pytest.raises(TypeError, match="positional"):
+            call()

@@ -118,6 +118,8 @@ def test_simulated_flows_have_the_errors_of_the_theory(load, time):
     for quantity, value in (("error", state.error), ("training_error", state.training_error)):
         assert abs(runs.mean(quantity) - value) < 3 * runs.standard_error(quantity)
         assert runs.standard_error(quantity) < 0.05 * value
+    end = flow.simulate(40, load, np.inf, seed=2, runs=1).samples["training_error"]
+    assert load > 1 or end == pytest.approx([0], abs=1e-12)  # least squares fit as many samples as parameters
     assert flow.simulate(30, load, time, seed=4).samples["error"].tolist() != runs.samples["error"].tolist()
 
 
@@ -177,16 +179,29 @@ def test_shapes_broadcast():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: GradientFlow(-1.0), "noise is -1; it must be at least 0"),
-        (lambda: GradientFlow(0.1).solve(0, 1), "load is 0; it must be above 0"),
+        (lambda: GradientFlow(-1.0), "noise is -1; it must be at least 0 and finite"),
+        (lambda: GradientFlow(0.1).solve(0, 1), "load is 0; it must be above 0 and finite"),
         (lambda: GradientFlow(0.1).solve(1, -1), "time is -1; it must be at least 0"),
         (lambda: GradientFlow(0.1).solve(1, 1e13), "time is 1e+13; it must be at least 0 and at most 1e+12"),
-        (lambda: GradientFlow(0.1).temperature(1, 1, match="test"), "match is 'test'; it must be training or error"),
+        (
+            lambda: GradientFlow(0.1).temperature(1, 1, match="test"),
+            "match is 'test'; it must be one of training, error",
+        ),
         (lambda: EarlyStoppedPerceptron(0.6), "label_noise is 0.6; it must be at least 0 and at most 0.5"),
         (
             lambda: EarlyStoppedPerceptron().simulate(9, 2.0, steps=[5, 5]),
-            "steps are [5, 5]; they must ascend from 1 or more",
+            "steps are [5, 5]; they must be whole numbers that ascend",
         ),
+        (
+            lambda: EarlyStoppedPerceptron().simulate(9, 2.0, steps=[1.5, 2.5, 5]),
+            "steps are [1.5, 2.5, 5]; they must be whole numbers that ascend",
+        ),
+        (
+            lambda: EarlyStoppedPerceptron().simulate(9, 2.0, steps=[0, 1]),
+            "steps is 0; it must be at least 1 and finite",
+        ),
+        (lambda: EarlyStoppedPerceptron().simulate(9, 0.05), "load is 0.05: less than one example for 9 weights"),
+        (lambda: GradientFlow(0.1).simulate(9, 1.0, 1e13), "time is 1e+13; it must be at least 0 and at most 1e+12"),
         (lambda: EarlyStoppedPerceptron().simulate(9, 1.0, step=3.0), "step is 3; it must be above 0 and at most 2"),
     ],
 )

@@ -1,11 +1,11 @@
 from itertools import product
-from math import acos, comb, log, pi
+from math import acos, asin, comb, log, pi
 
 import numpy as np
 import pytest
 
 from heavytail.errors import RequestError
-from heavytail.learning._enumeration import Students, count_students
+from heavytail.learning._enumeration import StudentCounts, count_students
 from heavytail.learning.sampling import enumerate_students, expected_students, expected_version_space
 
 
@@ -27,7 +27,7 @@ def test_gibbs_averages_are_those_of_a_sum_over_all_students(temperature):
     # so many patterns of arbitrary labels that even the best student has errors
     n, count = 8, 25
     patterns = np.random.default_rng(3).standard_normal((n, count))
-    found = Students(n, count, count_students(patterns)[None]).gibbs(temperature)
+    found = StudentCounts(n, count, count_students(patterns)[None]).gibbs(temperature)
     students = every_student(n)
     energy = np.sum(students @ patterns < 0, axis=1)
     assert energy.min() > 0
@@ -91,12 +91,37 @@ def test_partition_function_averages_to_its_closed_form():
         assert expected[k] == pytest.approx(_bin(n, 0, k) * (1 - (1 - np.exp(-beta)) * wrong) ** patterns, rel=1e-11)
 
 
-def test_the_teacher_is_the_only_solution_as_often_as_published():
-    def unique(patterns):
-        return np.mean(enumerate_students(19, patterns, runs=60).counts[:, :, 0].sum(axis=1) == 1)
+def expected_pairs(n, patterns):
+    """Expected ordered pairs of two solutions other than the teacher, by their distances from it and each other."""
 
-    assert 0.5 < unique(28) < 0.92
-    assert 0.92 - 0.07 < unique(38) <= 1  # published .92 to 1 from 12 draws; .07 is two standard errors of 60
+    def agree(*distances):  # three vectors have the same sign on a Gaussian input
+        return 1 / 4 + sum(asin(1 - 2 * d / n) for d in distances) / (2 * pi)
+
+    return sum(
+        comb(n, k) * comb(k, both) * comb(n - k, m - both) * agree(k, m, k + m - 2 * both) ** patterns
+        for k, m in product(range(1, n + 1), repeat=2)
+        for both in range(max(0, k + m - n), min(k, m) + 1)
+        if k + m > 2 * both
+    )
+
+
+def test_solutions_and_their_pairs_are_as_many_as_expected_and_the_teacher_is_alone_as_often():
+    n, patterns, runs = 9, 18, 2000
+    others = enumerate_students(n, patterns, runs=runs).counts[:, :, 0].sum(axis=1) - 1
+    single, pairs = expected_version_space(n, patterns).sum() - 1, expected_pairs(n, patterns)
+    for seen, expected in ((others, single), (others * (others - 1), pairs)):
+        assert abs(seen.mean() - expected) < 4 * seen.std() / np.sqrt(runs) < 0.8 * expected
+    # Bonferroni: the chance that there is no other lies between 1 - E n and 1 - E n + E n (n - 1) / 2
+    alone, error = np.mean(others == 0), np.sqrt(0.15 * 0.85 / runs)
+    assert 1 - single - 4 * error < alone < 1 - single + pairs / 2 + 4 * error
+    assert pairs / 2 < 0.05
+
+
+def test_the_teacher_is_the_only_solution_as_often_as_published():
+    # 0.92 to 1 at 19 weights and 38 patterns, from 12 draws: 11 or 12 of them
+    least = 2 - expected_version_space(19, 38).sum()
+    most = least + expected_pairs(19, 38) / 2
+    assert 0.917 < least < most < 0.946
 
 
 def test_size_and_counts_are_checked():
@@ -104,6 +129,7 @@ def test_size_and_counts_are_checked():
         ({"n": 25}, "n is 25; it must be at least 1 and at most 24"),
         ({"n": 4.5}, "n is 4.5; it must be a whole number"),
         ({"patterns": -1}, "patterns is -1; it must be at least 0"),
+        ({"patterns": np.inf}, "patterns is inf; it must be a whole number"),
         ({"label_noise": 0.6}, "label_noise is 0.6; it must be at least 0 and at most 0.5"),
         ({"runs": 0}, "runs is 0; it must be at least 1"),
     ]:

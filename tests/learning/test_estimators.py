@@ -4,12 +4,12 @@ from math import cosh, log, pi, sqrt
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.optimize import linprog, minimize_scalar
+from scipy.optimize import fsolve, linprog, minimize_scalar
 from scipy.stats import laplace, norm
 
 from heavytail.errors import RequestError
+from heavytail.learning._additive_noise import GaussianNoise, LaplaceNoise
 from heavytail.learning._estimation import least_absolute
-from heavytail.learning._noise import GaussianNoise, LaplaceNoise
 from heavytail.learning.estimators import BayesEstimator, MEstimator
 
 LOADS = np.array([1.001, 1.1, 1.5, 2.5, 5.0, 20.0, 300.0])
@@ -77,8 +77,24 @@ def test_reference_errors_under_laplace_noise():
     loads = [1.5, 2.5, 5.0]
     assert MEstimator("squares", "laplace").solve(loads).error == pytest.approx([4, 4 / 3, 0.5], rel=1e-14)
     assert MEstimator("optimal", "laplace").solve(loads).error == pytest.approx([3.8571, 1.1619, 0.3813], abs=1e-4)
-    # of simulations at P = 100: 1.470 +- 0.085 in 12 draws
-    assert MEstimator("absolute", "laplace").solve(2.5).error == pytest.approx(1.470, abs=0.085)
+    expected = [5.04836207, 1.45347990, 0.45192769]
+    assert MEstimator("absolute", "laplace").solve(loads).error == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("load", [1.5, 2.5, 5.0])
+def test_errors_of_least_absolute_values_solve_their_equations_by_quadrature(load):
+    def mismatch(logs):
+        q, clip = np.exp(logs)
+        density = convolved("laplace", q)
+        inside, square = (
+            2 * quad(lambda x, m=m: x**m * float(density(x)[0]), 0, clip, epsabs=1e-13, epsrel=1e-12)[0] for m in (0, 2)
+        )
+        return inside - 1 / load, q - load * (square + clip**2 * (1 - inside))
+
+    q, clip = np.exp(fsolve(mismatch, [np.log(1.5 / (load - 1)), 0.0], xtol=1e-12))
+    state = MEstimator("absolute", "laplace").solve(load)
+    assert state.error == pytest.approx(q, rel=1e-9)
+    assert state.proximal_scale == pytest.approx(clip, rel=1e-9)
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -87,7 +103,7 @@ def test_reference_errors_under_laplace_noise():
 def test_equations_hold_with_the_proximal_map_and_the_density_written_out(noise, loss, load):
     estimator = MEstimator(loss, noise, threshold=0.8)
     state = estimator.solve(load)
-    density, step = convolved(noise, state.error), state.scale
+    density, step = convolved(noise, state.error), state.proximal_scale
     if loss == "absolute":
         knee, removed, kept = step, lambda x: np.minimum(x, step), lambda x: x > step
     else:
@@ -115,6 +131,27 @@ def test_no_loss_beats_the_optimal_one_at_any_load(noise):
         assert (absolute > best).all()
         assert squares[0] < absolute[0]
         assert squares[-1] > absolute[-1]
+
+
+def test_close_to_load_1_the_optimal_loss_loses_no_digits():
+    above = np.array([2.0**-40, 2.0**-30, 1e-6, 1e-4, 1e-3])
+    state = MEstimator("optimal", "laplace").solve(1 + above)
+    # 1/J = q + 2 - 24/q^3 + ...: the fourth cumulant of the noise, 12, tells it from a Gaussian by 12^2 / 6 q^3
+    assert state.error * ((1 + above) - 1) == pytest.approx(2 - 3 * above**3, rel=1e-11)
+    assert state.residual < 1e-13
+    assert (state.error < MEstimator("squares", "laplace").solve(1 + above).error * (1 + 1e-14)).all()
+
+
+def test_what_noise_adds_to_a_gaussian_goes_from_its_inverse_information_to_its_variance():
+    q = np.geomspace(1e-6, 1e12, 400)
+    spread = LaplaceNoise().spread(q)
+    assert (np.diff(spread) > -1e-14).all()
+    assert (GaussianNoise().spread(q) == 1).all()
+    few = q < 100
+    assert spread[few] == pytest.approx(1 / LaplaceNoise().information(q[few]) - q[few], rel=1e-12)
+    for edge in (1.0, 2e4):  # from one form to another
+        below, above = LaplaceNoise().spread(edge * np.array([1 - 1e-9, 1 + 1e-9]))
+        assert below == pytest.approx(above, rel=1e-9 if edge == 1 else 1e-13)
 
 
 def test_large_loads_give_the_classical_asymptotic_variances():
@@ -155,7 +192,7 @@ def test_the_error_goes_with_the_square_of_the_noise(loss):
 @pytest.mark.parametrize("load", [1.3, 4.0])
 def test_the_optimal_loss_pulls_a_residual_to_the_posterior_mean_of_its_noise(noise, load):
     estimator = MEstimator("optimal", noise)
-    q = estimator.solve(load).scale
+    q = estimator.solve(load).proximal_scale
     e, w = panels(np.linspace(-40, 40, 41), 30)
     for x in (0.2, 1.0, 3.0, 6.0):
         weight = w * LAWS[noise].pdf(e) * np.exp(-((x - e) ** 2) / (2 * q))
@@ -173,6 +210,7 @@ def test_the_optimal_loss_goes_from_the_rate_function_of_the_noise_to_its_log_de
     optimal = MEstimator("optimal", "laplace")
     root = np.sqrt(1 + r * r)  # the rate is max_u r u - log E exp(u e), where E exp(u e) = 1 / (1 - u^2)
     assert optimal.loss_at(r, 1.00001) == pytest.approx(root - 1 + np.log(2 * (root - 1) / r**2), abs=1e-4)
+    assert optimal.loss_at(r, 1 + 1e-12) == pytest.approx(root - 1 + np.log(2 * (root - 1) / r**2), rel=1e-7)
     assert optimal.loss_at(1e-3 * r, 1.00001) == pytest.approx(1e-6 * r * r / 4, rel=1e-3)  # of the variance, 2
     assert optimal.loss_at(r, 1e6) == pytest.approx(np.abs(r), abs=2e-2)
     assert MEstimator("optimal", "gaussian", scale=2.0).loss_at(r, 3.0) == pytest.approx(r * r / 8, abs=1e-12)
@@ -220,7 +258,7 @@ def test_shapes_follow_the_loads_and_the_seed_decides():
     for loss in ("squares", "absolute", "huber", "optimal"):
         estimator = MEstimator(loss, "laplace")
         grid = estimator.solve(LOADS[:6].reshape(2, 3))
-        assert grid.load.shape == grid.error.shape == grid.scale.shape == (2, 3)
+        assert grid.load.shape == grid.error.shape == grid.proximal_scale.shape == (2, 3)
         assert estimator.solve(2.5).error == pytest.approx(grid.error[1, 0], rel=1e-12)
         assert isinstance(estimator.solve(2.5).error, float)
         assert estimator.solve([]).error.shape == BayesEstimator("ising").solve([]).error.shape == (0,)
@@ -233,16 +271,16 @@ def test_shapes_follow_the_loads_and_the_seed_decides():
     [
         (lambda: MEstimator("cubes"), "loss is 'cubes'; it must be one of squares, absolute, huber, optimal"),
         (lambda: MEstimator("squares", "cauchy"), "noise is 'cauchy'; it must be one of gaussian, laplace"),
-        (lambda: MEstimator("squares", scale=0.0), "scale is 0; it must be above 0"),
-        (lambda: MEstimator("huber", threshold=-1.0), "threshold is -1; it must be above 0"),
-        (lambda: MEstimator("squares").solve([2, 1]), "load is 1; it must be above 1"),
-        (lambda: MEstimator("optimal").solve(np.nan), "load is nan; it must be above 1"),
-        (lambda: MEstimator("absolute").simulate(10, 0.5), "load is 0.5; it must be above 1"),
+        (lambda: MEstimator("squares", scale=0.0), "scale is 0; it must be above 0 and finite"),
+        (lambda: MEstimator("huber", threshold=-1.0), "threshold is -1; it must be above 0 and finite"),
+        (lambda: MEstimator("squares").solve([2, 1]), "load is 1; it must be above 1 and finite"),
+        (lambda: MEstimator("optimal").solve(np.nan), "load is nan; it must be above 1 and finite"),
+        (lambda: MEstimator("absolute").simulate(10, 0.5), "load is 0.5; it must be above 1 and finite"),
         (lambda: BayesEstimator("flat"), "prior is 'flat'; it must be one of gaussian, sparse, ising"),
-        (lambda: BayesEstimator("ising", scale=-1.0), "scale is -1; it must be above 0"),
+        (lambda: BayesEstimator("ising", scale=-1.0), "scale is -1; it must be above 0 and finite"),
         (lambda: BayesEstimator("sparse", sparsity=2.0), "sparsity is 2; it must be above 0 and at most 1"),
-        (lambda: BayesEstimator("ising").solve(0.0), "load is 0; it must be above 0"),
-        (lambda: BayesEstimator("ising").simulate(10, -1.0), "load is -1; it must be above 0"),
+        (lambda: BayesEstimator("ising").solve(0.0), "load is 0; it must be above 0 and finite"),
+        (lambda: BayesEstimator("ising").simulate(10, -1.0), "load is -1; it must be above 0 and finite"),
     ],
 )
 def test_what_cannot_be_asked_is_said(call, message):

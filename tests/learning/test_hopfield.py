@@ -379,6 +379,34 @@ def test_requests_out_of_range_are_named():
         HOPFIELD.simulate(100, 0.1, runs=0)
     with pytest.raises(RequestError, match="sweeps is 1; it must be at least 2"):
         HOPFIELD.simulate(100, 0.1, 0.5, sweeps=1)
+    with pytest.raises(RequestError, match=r"n is 10\.5; it must be a whole number"):
+        HOPFIELD.simulate(10.5, 0.1)
+    with pytest.raises(RequestError, match=r"load is 0\.001: less than one example for 100 weights"):
+        HOPFIELD.simulate(100, 0.001)
+    with pytest.raises(RequestError, match=r"overlap is 1\.5; it must be at least -1 and at most 1"):
+        HOPFIELD.simulate(100, 0.1, overlap=1.5)
+    with pytest.raises(TypeError, match="positional"):
+        HOPFIELD.simulate(100, 0.1, 0.5, 3)
+
+
+def test_the_spin_glass_at_zero_temperature_keeps_its_entropy_at_any_load():
+    # C^2 a = 2/pi there, and -a/2 (ln(1 - C) + C / (1 - C)) = -a C^2 / 4: that of Sherrington and Kirkpatrick
+    entropy = HOPFIELD.solve([1e8, 1e30, 1e50, 1e99], 0.0, "spin glass").entropy
+    assert entropy == pytest.approx(-1 / (2 * pi) * np.ones(4), rel=1e-4)
+    assert entropy[1:] == pytest.approx(-1 / (2 * pi) * np.ones(3), rel=1e-13)
+
+
+def test_no_loads_have_no_states():
+    for branch in ("retrieval", "spin glass", "paramagnet"):
+        assert HOPFIELD.solve([], [], branch).overlap.shape == (0,)
+    assert HOPFIELD.phases([]).retrieval.shape == HOPFIELD.capacity([]).load.shape == (0,)
+
+
+def test_mixtures_of_a_whole_odd_number_of_patterns_alone_have_a_temperature():
+    assert HOPFIELD.mixture_temperature(3.0) == HOPFIELD.mixture_temperature(3)
+    for patterns, fault in ((4, "stable mixtures are of an odd number"), (2.5, "it must be a whole number")):
+        with pytest.raises(RequestError, match=f"patterns is {patterns}; {fault}"):
+            HOPFIELD.mixture_temperature(patterns)
 
 
 @pytest.mark.parametrize(("load", "temperature"), POINTS[:4])

@@ -212,7 +212,17 @@ def test_requests_out_of_range_are_named():
         LITTLE.one_step_overlap(0.5, 0.0)
     with pytest.raises(RequestError, match=r"coupling of shape \(2, 2\) is not a symmetric matrix"):
         LITTLE.energy([1, 1], [[0, 1], [2, 0]], 1.0)
-    with pytest.raises(RequestError, match=r"load is 0.001, no pattern in 100 spins; it must be at least 0.01"):
+    with pytest.raises(RequestError, match=r"load is 0\.001: less than one example for 100 weights"):
         LITTLE.simulate(100, 0.001)
     with pytest.raises(RequestError, match="steps is 1"):
         LITTLE.simulate(100, 0.1, 0.5, steps=1)
+    with pytest.raises(RequestError, match=r"steps is 2\.5; it must be a whole number"):
+        LITTLE.simulate(100, 0.1, 0.5, steps=2.5)
+    for runs in (0, -1):
+        with pytest.raises(RequestError, match=f"runs is {runs}; it must be at least 1"):
+            LITTLE.simulate(100, 0.1, runs=runs)
+    for call in (LITTLE.spectral_gap, LITTLE.transition_matrix, LITTLE.simulate):
+        with pytest.raises(RequestError, match=r"n is 10\.5; it must be a whole number"):
+            call(10.5, 1.0)
+    with pytest.raises(TypeError, match="positional"):
+        LITTLE.simulate(100, 0.1, 0.5, 3)

@@ -164,5 +164,5 @@ def test_loads_keep_their_shape_and_order(model):
 def test_arguments_out_of_range_are_refused(model):
     with pytest.raises(RequestError, match=r"^label_noise is 0.7; it must be at least 0 and at most 0.5$"):
         model(0.7)
-    with pytest.raises(RequestError, match=r"^load is -1; it must be above 0$"):
+    with pytest.raises(RequestError, match=r"^load is -1; it must be above 0 and finite$"):
         model().solve([1.0, -1.0])

@@ -224,10 +224,10 @@ def test_shapes_broadcast_and_the_seed_decides():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: RidgeRegression(-0.1), "noise is -0.1; it must be at least 0"),
-        (lambda: RidgeRegression(0.1, -2.0), "penalty is -2; it must be at least 0"),
-        (lambda: RidgeRegression(0.1).solve([1, 0]), "load is 0; it must be above 0"),
-        (lambda: RidgeRegression(0.1).solve(1, -1), "temperature is -1; it must be at least 0"),
+        (lambda: RidgeRegression(-0.1), "noise is -0.1; it must be at least 0 and finite"),
+        (lambda: RidgeRegression(0.1, -2.0), "penalty is -2; it must be at least 0 and finite"),
+        (lambda: RidgeRegression(0.1).solve([1, 0]), "load is 0; it must be above 0 and finite"),
+        (lambda: RidgeRegression(0.1).solve(1, -1), "temperature is -1; it must be at least 0 and finite"),
         (lambda: RidgeRegression(0.1).double_descent(1, 1.5), "seen is 1.5; it must be above 0 and at most 1"),
         (
             lambda: RidgeRegression(0.1, 0.0).simulate(10, 0.5, 0.2),

@@ -155,9 +155,9 @@ def test_loads_keep_their_shape():
         (lambda: Hebb(0.6), "label_noise is 0.6; it must be at least 0 and at most 0.5"),
         (lambda: PseudoInverse(-0.1), "label_noise is -0.1; it must be at least 0 and at most 0.5"),
         (lambda: RidgeClassifier(penalty=-1), "penalty is -1; it must be at least 0"),
-        (lambda: Hebb().solve([1.0, 0.0]), "load is 0; it must be above 0"),
-        (lambda: RidgeClassifier().solve(np.nan), "load is nan; it must be above 0"),
-        (lambda: Hebb().simulate(10, 0.01), "load is 0.01; with n = 10 that is no example, it must be at least 0.1"),
+        (lambda: Hebb().solve([1.0, 0.0]), "load is 0; it must be above 0 and finite"),
+        (lambda: RidgeClassifier().solve(np.nan), "load is nan; it must be above 0 and finite"),
+        (lambda: Hebb().simulate(10, 0.01), "load is 0.01: less than one example for 10 weights"),
         (lambda: Hebb().simulate(10, 1.0, runs=0), "runs is 0; it must be at least 1"),
     ],
 )

@@ -107,7 +107,7 @@ def test_loads_that_cannot_be_separated_are_refused():
     message = "maximum stability: load is 3.5, label_noise 0.1; the labels are separable up to load 2.99229 only"
     with pytest.raises(ConvergenceError, match=f"^{message}$"):
         MaximumStability(0.1).solve([1.0, 3.5])
-    with pytest.raises(RequestError, match=r"^load is 0; it must be above 0$"):
+    with pytest.raises(RequestError, match=r"^load is 0; it must be above 0 and finite$"):
         MaximumStability().solve(0.0)
 
 

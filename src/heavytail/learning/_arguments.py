@@ -7,7 +7,16 @@ import numpy as np
 from heavytail.errors import RequestError
 from heavytail.learning._gauss import Array
 
-__all__ = ["check_range", "check_weights", "count_examples", "whole"]
+__all__ = [
+    "check_label_noise",
+    "check_name",
+    "check_number",
+    "check_range",
+    "check_sizes",
+    "check_weights",
+    "count_examples",
+    "whole",
+]
 
 
 def check_range(
@@ -27,7 +36,10 @@ def check_range(
         RequestError: naming the argument, the first number outside and the range.
     """
     try:
-        numbers = np.array(value, dtype=np.float64)
+        given = np.asarray(value)
+        if given.dtype.kind not in "biufO":  # text that reads as a number is none
+            raise TypeError
+        numbers = np.array(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise RequestError(f"{name} is {value!r}; it must be a number or an array of numbers") from None
     outside = ~((numbers > low if open_low else numbers >= low) & (numbers <= high))
@@ -40,6 +52,39 @@ def check_range(
     return numbers
 
 
+def check_number(
+    name: str, value: object, low: float, high: float = np.inf, *, open_low: bool = False, finite: bool = True
+) -> float:
+    """Give a single number of a range, as `check_range`.
+
+    Raises:
+        RequestError: naming the argument, if it is an array, or outside the range.
+    """
+    numbers = check_range(name, value, low, high, open_low=open_low, finite=finite)
+    if numbers.ndim:
+        raise RequestError(f"{name} is an array of shape {numbers.shape}; it must be one number")
+    return float(numbers)
+
+
+def check_label_noise(label_noise: object) -> float:
+    """Give a flip probability, refused outside [0, 1/2].
+
+    Raises:
+        RequestError: naming it.
+    """
+    return check_number("label_noise", label_noise, 0, 0.5)
+
+
+def check_name(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Refuse a text that is none of those known.
+
+    Raises:
+        RequestError: naming the argument and all that are known.
+    """
+    if not (isinstance(value, str) and value in known):
+        raise RequestError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
+
+
 def check_weights(weights: object) -> None:
     """Refuse weights of another kind than "spherical" and "ising".
 
@@ -50,14 +95,14 @@ def check_weights(weights: object) -> None:
         raise RequestError(f"weights are 'spherical' or 'ising'; got {weights!r}")
 
 
-def whole(name: str, value: object, low: int) -> int:
-    """Give a whole number of at least `low`.
+def whole(name: str, value: object, low: int, high: float = np.inf) -> int:
+    """Give a whole number of the range [low, high].
 
     Raises:
         RequestError: naming the argument, if it is none.
     """
-    number = float(check_range(name, value, low))
-    if number != int(number):
+    number = check_number(name, value, low, high, finite=False)
+    if not number.is_integer():
         raise RequestError(f"{name} is {number:g}; it must be a whole number")
     return int(number)
 
@@ -68,7 +113,18 @@ def count_examples(n: int, load: float) -> int:
     Raises:
         RequestError: if the load is not positive and finite, or so small that it is less than half an example.
     """
-    count = round(float(check_range("load", load, 0, open_low=True)) * n)
+    load = check_number("load", load, 0, open_low=True)
+    count = round(load * n)
     if count < 1:
         raise RequestError(f"load is {load:g}: less than one example for {n} weights")
     return count
+
+
+def check_sizes(n: object, load: float, runs: object) -> tuple[int, int, int]:
+    """Give the numbers of weights, of examples and of runs of a simulation.
+
+    Raises:
+        RequestError: unless n and runs are whole numbers from 1, and the load is that of an example or more.
+    """
+    weights = whole("n", n, 1)
+    return weights, count_examples(weights, load), whole("runs", runs, 1)

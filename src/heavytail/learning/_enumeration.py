@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, xlog1py, xlogy
+from scipy.special import xlog1py, xlogy
 
-from heavytail.errors import RequestError
+from heavytail.learning._arguments import check_label_noise, check_number, whole
+from heavytail.learning._counting import log_binomials
 from heavytail.learning._gauss import Array, overlap_error
-from heavytail.learning.results import Simulation, check_range
+from heavytail.learning.results import Simulation
 
-__all__ = ["Students", "count_students", "expected_students", "expected_version_space", "whole"]
+__all__ = ["StudentCounts", "count_students", "expected_students", "expected_version_space"]
 
 
 @dataclass(frozen=True, slots=True)
-class Students:
+class StudentCounts:
     """Every Ising student of drawn patterns, counted by its distance from the teacher and its training errors.
 
     Attributes:
@@ -44,7 +45,7 @@ class Students:
         Raises:
             RequestError: if the temperature is negative.
         """
-        temperature = float(check_range("temperature", temperature, 0))
+        temperature = check_number("temperature", temperature, 0, finite=False)
         beta = 1 / max(temperature, 1e-300)
         energy = np.arange(self.patterns + 1)
         fewest = np.argmax(self.counts.any(axis=1), axis=1)
@@ -99,11 +100,6 @@ def _corners(patterns: Array) -> tuple[Array, NDArray[np.int64]]:
     return (1 - 2 * bits) @ patterns, bits.sum(axis=1)
 
 
-def _log_binomials(n: int) -> Array:
-    k = np.arange(n + 1)
-    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
-
-
 def expected_students(n: int, patterns: int, *, label_noise: float = 0.0) -> Array:
     r"""Give the expected number of Ising students at each distance from the teacher with each number of errors.
 
@@ -123,12 +119,11 @@ def expected_students(n: int, patterns: int, *, label_noise: float = 0.0) -> Arr
     Raises:
         RequestError: if an argument is out of range.
     """
-    n, patterns = whole("n", n, 1, 1000), whole("patterns", patterns, 0)
-    noise = float(check_range("label_noise", label_noise, 0, 0.5))
+    n, patterns, noise = whole("n", n, 1, 1000), whole("patterns", patterns, 0), check_label_noise(label_noise)
     flips, errors = np.arange(n + 1), np.arange(patterns + 1)
     wrong = (noise + (1 - 2 * noise) * overlap_error(1 - 2 * flips / n))[:, None]
     log_chance = xlogy(errors, wrong) + xlog1py(patterns - errors, -wrong)
-    expected: Array = np.exp(_log_binomials(n)[:, None] + _log_binomials(patterns) + log_chance)
+    expected: Array = np.exp(log_binomials(n)[:, None] + log_binomials(patterns) + log_chance)
     return expected
 
 
@@ -148,15 +143,3 @@ def expected_version_space(n: int, patterns: int) -> Array:
         RequestError: if an argument is out of range.
     """
     return expected_students(n, patterns)[:, 0]
-
-
-def whole(name: str, value: float, low: int, high: float = np.inf) -> int:
-    """Give an argument as int, refused unless it is a whole number of the range [low, high].
-
-    Raises:
-        RequestError: naming the argument, its value and the range.
-    """
-    number = float(check_range(name, value, low, high))
-    if not number.is_integer():
-        raise RequestError(f"{name} is {value:g}; it must be a whole number")
-    return int(number)

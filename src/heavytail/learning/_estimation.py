@@ -9,8 +9,8 @@ from scipy.optimize import linprog
 from scipy.optimize.elementwise import find_root
 
 from heavytail.errors import ConvergenceError
+from heavytail.learning._additive_noise import Noise
 from heavytail.learning._gauss import Array
-from heavytail.learning._noise import Noise
 
 __all__ = ["find", "least_absolute", "solve_clipped", "solve_optimal"]
 
@@ -33,16 +33,16 @@ def find(f: Callable[..., Array], low: Array, high: Array, args: tuple[Array, ..
 def solve_optimal(noise: Noise, load: Array) -> tuple[Array, float]:
     """Give the error of the optimal loss, and the residual.
 
-    1/J(q) - q lies between 1/J(0) (Stam's inequality) and the variance of the noise, which bounds q (load - 1).
+    It is q (load - 1) = 1/J(q) - q, which lies between 1/J(0) (Stam's inequality) and the variance of the noise.
     """
 
     def mismatch(u: Array, a: Array) -> Array:
         q = np.exp(u)
-        return np.asarray(np.log(q * (a - 1) / (1 / noise.information(q) - q)))
+        return np.asarray(np.log(q * (a - 1) / noise.spread(q)))
 
     low, high = np.log(0.99 / noise.precision / (load - 1)), np.log(1.01 * noise.variance / (load - 1))
     q = np.exp(find(mismatch, low, high, (load,), "optimal loss"))
-    return q, float(np.max(np.abs(load * q * noise.information(q) - 1), initial=0.0))
+    return q, float(np.max(np.abs(q * (load - 1) / noise.spread(q) - 1), initial=0.0))
 
 
 def solve_clipped(noise: Noise, load: Array, knee: float) -> tuple[Array, Array, float]:

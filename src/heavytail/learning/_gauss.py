@@ -62,7 +62,7 @@ def gaussian_rule(width: ArrayLike = 1.0, centre: ArrayLike = 0.0, nodes: int = 
     standard deviations. It converges exponentially for integrands that are smooth on the scale of the feature.
 
     Args:
-        width: scale of the sharpest feature, of any shape, positive; 1 where there is none.
+        width: scale of the sharpest feature, of any shape, positive; 1 where there is none, or a wider one.
         centre: where it is, of the same shape.
         nodes: how many.
 
@@ -74,7 +74,7 @@ def gaussian_rule(width: ArrayLike = 1.0, centre: ArrayLike = 0.0, nodes: int = 
         >>> print(f"{np.sum(weight * t**4):.12f} {np.sum(weight * t * H(-1e4 * t)):.12f}")
         3.000000000000 0.398942278407
     """
-    scale: Array = np.asarray(width, dtype=np.float64)[..., None]
+    scale: Array = np.minimum(np.asarray(width, dtype=np.float64), 1.0)[..., None]  # wider, sinh u has no digits
     middle: Array = np.clip(np.asarray(centre, dtype=np.float64), -_REACH, _REACH)[..., None]
     low, high = np.arcsinh((-_REACH - middle) / scale), np.arcsinh((_REACH - middle) / scale)
     up = np.exp(0.5 * (high + low) + 0.5 * (high - low) * np.linspace(-1.0, 1.0, nodes))

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logit
 
-from heavytail.errors import RequestError
 from heavytail.learning._gauss import Array
-from heavytail.learning.results import check_range
 
-__all__ = ["count", "hebb", "parallel_end", "parallel_overlap", "parallel_step", "relax", "start", "sweep"]
+__all__ = ["hebb", "parallel_end", "parallel_overlap", "parallel_step", "relax", "start", "sweep"]
 __all__ += ["thermal_overlap", "thresholds"]
 
 
@@ -21,21 +19,6 @@ def hebb(patterns: Array) -> Array:
     coupling = patterns.T @ patterns
     np.fill_diagonal(coupling, 0)
     return coupling
-
-
-def count(n: int, load: float, runs: int, overlap: float) -> int:
-    """Number of patterns of that load, all arguments of a simulation being in their ranges.
-
-    Raises:
-        RequestError: if one is not.
-    """
-    check_range("n", n, 2)
-    check_range("runs", runs, 1)
-    check_range("overlap", overlap, -1, 1)
-    patterns = round(n * float(check_range("load", load, 0)))
-    if not patterns:
-        raise RequestError(f"load is {load:g}, no pattern in {n} spins; it must be at least {1 / n:g}")
-    return patterns
 
 
 def start(n: int, patterns: int, overlap: float, rng: np.random.Generator) -> tuple[Array, Array, Array]:

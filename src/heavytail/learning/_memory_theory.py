@@ -24,10 +24,11 @@ import numpy as np
 from scipy.optimize.elementwise import find_root
 
 from heavytail.errors import ConvergenceError
+from heavytail.learning._counting import log_volume, spin_entropy
 from heavytail.learning._gauss import Array, Real, phi
 
-__all__ = ["FOLD", "Averages", "Order", "averages", "fold", "glass_width", "load_at", "marginal_scale", "noise_ratio"]
-__all__ += ["retrieval", "root", "scale", "slope", "spin_glass"]
+__all__ = ["FOLD", "Averages", "Order", "averages", "fold", "glass_width", "load_at", "marginal_scale"]
+__all__ += ["moments", "noise_ratio", "retrieval", "root", "scale", "slope", "spin_glass"]
 
 FOLD = (0.4, 0.6)
 """Noise ratios between which the fold lies at every temperature: it is 0.4679 at T = 0 and 0.4782 at T = 1."""
@@ -92,13 +93,6 @@ def _field(t: Real, w: Real, signal: float = 1.0) -> _Field:
     return _Field(step[..., None] * np.cosh(theta) * np.exp(-0.5 * z * z), z, y, tanh, 4 * e / (1 + e) ** 2, t)
 
 
-def _spin_entropy(y: Array) -> Real:
-    """Entropy of a spin in the field y (in units of T): ln 2 cosh y - y tanh y, without cancellation."""
-    y = np.abs(y)
-    e = np.exp(-2 * y)
-    return np.log1p(e) + 2 * y * e / (1 + e)
-
-
 def _moments(f: _Field, t: Real) -> tuple[Real, Real, Real]:
     """Give m, q and c at the scale t of a field."""
     c = f.mean(f.sech2) / f.t
@@ -108,12 +102,17 @@ def _moments(f: _Field, t: Real) -> tuple[Real, Real, Real]:
 def averages(t: Real, w: Real, signal: float = 1.0) -> Averages:
     """Give the averages over u = signal + w z at the scale t >= 0, with w >= 0, of shapes that broadcast."""
     f = _field(t, w, signal)
-    return Averages(*_moments(f, t), f.mean(f.sech2 * f.sech2) / f.t, f.mean(_spin_entropy(f.y)) / f.t)
+    return Averages(*_moments(f, t), f.mean(f.sech2 * f.sech2) / f.t, f.mean(spin_entropy(f.y)) / f.t)
+
+
+def moments(t: Real, w: Real, signal: float = 1.0) -> tuple[Real, Real, Real]:
+    """Give the first three of the averages, `tanh`, `tanh2` and `sech2`."""
+    return _moments(_field(t, w, signal), t)
 
 
 def load_at(t: Real, w: Real) -> Real:
     """Load of the retrieval state at the scale t and the noise ratio w."""
-    m, q, c = _moments(_field(t, w), t)
+    m, q, c = moments(t, w)
     return (w * (m - c)) ** 2 / q
 
 
@@ -186,7 +185,7 @@ def glass_width(load: Real, temperature: Real) -> Real:
     """Give the noise width s of the spin glass at a load above 0 and a temperature below 1 + sqrt(load)."""
 
     def mismatch(s: Array, load: Array, temperature: Array) -> Real:
-        _, q, c = _moments(_field(temperature / s, 1.0, 0.0), temperature / s)
+        _, q, c = moments(temperature / s, 1.0, 0.0)
         return (s - c) / np.sqrt(q) - np.sqrt(load)
 
     # C <= sqrt(2/pi) / s at any temperature, with equality at zero
@@ -234,7 +233,7 @@ class Order(NamedTuple):
     def entropy(self, load: Real) -> Real:
         """Entropy of a spin; negative at low temperature, as replica symmetry is broken there."""
         c = self.susceptibility
-        return self.spin_entropy - 0.5 * np.asarray(load) * (np.log1p(-c) + c / (1 - c))
+        return self.spin_entropy - 0.5 * np.asarray(load) * log_volume(c, 1 - c)
 
     def free_energy(self, load: Real, temperature: Real) -> Real:
         """Free energy of a spin."""

@@ -6,12 +6,10 @@ Of finite systems: the largest margin of linear separation, and Ising weights co
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import pi, sqrt
 
 import numpy as np
 from scipy.optimize import nnls
 from scipy.optimize.elementwise import find_root
-from scipy.special import erfcx
 
 from heavytail.errors import ConvergenceError
 from heavytail.learning._gauss import Array, gaussian_rule, hazard, log_H
@@ -23,6 +21,7 @@ __all__ = [
     "invert_branch",
     "maximum_margin",
     "noisy_examples",
+    "spin_means",
     "storing_means",
 ]
 
@@ -35,8 +34,17 @@ def storing_means(q: Array, rest: Array, margin: float) -> tuple[Array, Array]:
     slope = np.sqrt(q / rest)
     t, weight = gaussian_rule(1 / slope, margin / np.sqrt(q))
     u = margin / np.sqrt(rest)[..., None] - slope[..., None] * t
-    force = sqrt(2 / pi) / erfcx(u / sqrt(2))  # phi/H, with all its digits at u of any size
-    return np.sum(weight * force**2, axis=-1), np.sum(weight * log_H(u), axis=-1)
+    return np.sum(weight * hazard(u) ** 2, axis=-1), np.sum(weight * log_H(u), axis=-1)
+
+
+def spin_means(field: Array) -> tuple[Array, Array, Array]:
+    """Means over z of tanh^2, of sech^2 and of ln 2 cosh of sqrt(field) z, none by a difference."""
+    z, weight = gaussian_rule(1 / np.sqrt(field))
+    x = np.sqrt(field)[..., None] * z
+    decay = np.exp(-2 * np.abs(x))
+    means = np.tanh(x) ** 2, 4 * decay / (1 + decay) ** 2, np.logaddexp(x, -x)
+    square, rest, free = (np.asarray(np.sum(weight * values, axis=-1)) for values in means)
+    return square, rest, free
 
 
 def branch_start(load: Array, margin: float) -> Array:

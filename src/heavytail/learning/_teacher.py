@@ -13,37 +13,26 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import erfcx, ndtr, owens_t
+from scipy.special import ndtr, owens_t
 
-from heavytail.errors import RequestError
-from heavytail.learning._gauss import Array, Real, gaussian_rule, phi
-from heavytail.learning.results import Simulation, check_range
+from heavytail.learning._arguments import check_sizes
+from heavytail.learning._gauss import Array, Real, gaussian_rule, hazard, phi
+from heavytail.learning.results import Simulation
 
 __all__ = [
     "Examples",
     "Weights",
     "aligned_below",
-    "check_label_noise",
     "compare",
-    "count_examples",
     "draw_examples",
+    "draw_labels",
     "draw_teachers",
-    "flip",
     "label_information",
     "label_score",
     "signal",
 ]
 
 Weights = Literal["spherical", "ising"]
-
-
-def check_label_noise(label_noise: float) -> None:
-    """Refuse a flip probability outside [0, 1/2].
-
-    Raises:
-        RequestError: naming it.
-    """
-    check_range("label_noise", label_noise, 0, 0.5)
 
 
 def signal(label_noise: float) -> float:
@@ -73,7 +62,7 @@ def label_score(k: ArrayLike, label_noise: float) -> Real:
     """
     k, contrast = np.asarray(k, dtype=np.float64), 1 - 2 * label_noise
     if label_noise == 0:
-        return sqrt(2 / pi) / erfcx(-k / sqrt(2))
+        return hazard(-k)
     return contrast * phi(k) / (label_noise + contrast * ndtr(k))
 
 
@@ -134,20 +123,6 @@ def _unit(vectors: Array) -> Array:
     return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0))
 
 
-def count_examples(n: int, load: float, runs: int) -> int:
-    """Number of examples at a load.
-
-    Raises:
-        RequestError: if there are no weights, no examples or no runs.
-    """
-    check_range("n", n, 1)
-    check_range("runs", runs, 1)
-    count = round(n * float(check_range("load", load, 0, open_low=True)))
-    if count < 1:
-        raise RequestError(f"load is {load:g}; with n = {n} that is no example, it must be at least {1 / n:g}")
-    return count
-
-
 def draw_teachers(n: int, runs: int, rng: np.random.Generator, weights: Weights = "spherical") -> Array:
     """Draw teachers, shape (runs, n): normal components, or -1 and 1 for "ising"."""
     if weights == "ising":
@@ -155,9 +130,10 @@ def draw_teachers(n: int, runs: int, rng: np.random.Generator, weights: Weights 
     return rng.standard_normal((runs, n))
 
 
-def flip(labels: Array, label_noise: float, rng: np.random.Generator) -> Array:
-    """Flip each label with probability `label_noise`."""
-    return np.where(rng.random(labels.shape) < label_noise, -labels, labels)
+def draw_labels(fields: Array, label_noise: float, rng: np.random.Generator) -> Array:
+    """Signs of a teacher's fields, of any shape, each flipped with probability `label_noise`."""
+    flipped = rng.random(fields.shape) < label_noise
+    return np.where((fields > 0) ^ flipped, 1.0, -1.0)
 
 
 def draw_examples(
@@ -166,10 +142,9 @@ def draw_examples(
     """Draw teachers and round(n load) examples of each.
 
     Raises:
-        RequestError: if there are no weights, no examples or no runs.
+        RequestError: if n and runs are no whole numbers from 1, or the load is less than one example.
     """
-    count = count_examples(n, load, runs)
+    n, count, runs = check_sizes(n, load, runs)
     teachers = draw_teachers(n, runs, rng, weights)
     inputs = rng.standard_normal((runs, count, n))
-    labels = np.where(np.einsum("rpn,rn->rp", inputs, teachers) > 0, 1.0, -1.0)
-    return Examples(teachers, inputs, flip(labels, label_noise, rng))
+    return Examples(teachers, inputs, draw_labels(np.einsum("rpn,rn->rp", inputs, teachers), label_noise, rng))

@@ -20,19 +20,25 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq, minimize_scalar
 from scipy.optimize.elementwise import find_root
 
-from heavytail.errors import ConvergenceError, RequestError
+from heavytail.errors import ConvergenceError
+from heavytail.learning._arguments import (
+    check_label_noise,
+    check_number,
+    check_range,
+    check_sizes,
+    check_weights,
+    whole,
+)
 from heavytail.learning._gauss import Array, Real, gaussian_rule
 from heavytail.learning._teacher import (
     Weights,
     aligned_below,
-    check_label_noise,
-    count_examples,
     draw_examples,
     label_information,
     label_score,
     signal,
 )
-from heavytail.learning.results import LearningCurve, Phase, Simulation, check_range
+from heavytail.learning.results import LearningCurve, Phase, Simulation
 from heavytail.learning.rules import RuleState, state_of
 
 __all__ = ["ApproximateMessagePassing"]
@@ -68,8 +74,7 @@ class ApproximateMessagePassing:
     name: ClassVar[str] = "message passing"
 
     def __post_init__(self) -> None:  # noqa: D105
-        if self.weights not in ("spherical", "ising"):
-            raise RequestError(f'weights is {self.weights!r}; it must be "spherical" or "ising"')
+        check_weights(self.weights)
         check_label_noise(self.label_noise)
 
     @property
@@ -150,7 +155,7 @@ class ApproximateMessagePassing:
             Overlaps, with one more axis of steps + 1, the last.
         """
         loads = check_range("load", load, 0, open_low=True)
-        overlap = float(check_range("start", start, 0, 1))
+        overlap, steps = check_number("start", start, 0, 1), whole("steps", steps, 0)
         odds = np.full_like(loads, overlap**2 / (1 - overlap**2) if overlap < 1 else inf)
         path = [odds]
         for _ in range(steps):
@@ -179,9 +184,9 @@ class ApproximateMessagePassing:
             `overlap`, `error`, `training_error` and `iterations` of each run; 200 iterations are the most.
 
         Raises:
-            RequestError: if there is no weight, no example or no run.
+            RequestError: if n and runs are no whole numbers from 1, or the load is less than one example.
         """
-        count, rng = count_examples(n, load, runs), np.random.default_rng(seed)
+        (n, count, runs), rng = check_sizes(n, load, runs), np.random.default_rng(seed)
         results = []
         for _ in range(runs):  # one at a time: the inputs are large
             examples = draw_examples(n, load, self.label_noise, 1, rng, self.weights)

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, isinf, log, pi
+from math import inf, log, pi
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.optimize.elementwise import find_root
-from scipy.special import gammaln, logsumexp, xlog1py, xlogy
+from scipy.special import logsumexp
 
-from heavytail.errors import ConvergenceError, RequestError
+from heavytail.errors import ConvergenceError
+from heavytail.learning._arguments import check_range, check_weights, count_examples, whole
+from heavytail.learning._counting import binary_entropy, log_binomial_sum, log_binomials
 from heavytail.learning._gauss import Array, Real
-from heavytail.learning.results import LearningCurve, Phase, check_range
+from heavytail.learning.results import LearningCurve, Phase
 
 __all__ = ["BoundState", "OccamBound", "VCBound", "VersionSpaceBound", "occam_bound", "vc_bound"]
 
@@ -48,18 +50,18 @@ class BoundState:
 
 @dataclass(frozen=True, slots=True)
 class VersionSpaceBound:
-    r"""Bound from the entropy s(\epsilon) of the students of each error (Haussler, Kearns, Seung and Tishby 1996).
+    r"""Bound from the entropy of the students of each error (Haussler, Kearns, Seung and Tishby 1996).
 
-    A student of error \epsilon survives m examples with probability (1 - \epsilon)^m.
+    A student of error :math:`\epsilon` survives m examples with probability :math:`(1 - \epsilon)^m`.
 
-    Ising: e^{N s} students have that error, s = H_2(\sin^2(\pi \epsilon / 2)), and none of them survives where
-    s(\epsilon) < -a \ln(1 - \epsilon). Beyond the rightmost crossing of the two curves no student is left; above the
-    critical load the curves do not cross, and the teacher alone is left.
+    Ising: :math:`e^{N s(\epsilon)}` students have that error, :math:`s = H_2(\sin^2(\pi \epsilon / 2))`, and none of
+    them survives where :math:`s(\epsilon) < -a \ln(1 - \epsilon)`. Beyond the rightmost crossing of the two curves no
+    student is left; above the critical load the curves do not cross, and the teacher alone is left.
 
-    Spherical: there are infinitely many, and s = \ln \sin(\pi \epsilon) is the logarithm of the fraction of the sphere
-    at that error. The examples cut the sphere into C cells (Cover 1965), of which the one of a random teacher is hardly
-    ever smaller than 1/C. So a student drawn from it has an error below the rightmost crossing of s + \ln C / N and
-    -a \ln(1 - \epsilon): exactly 1/2 up to a = 2, about 3.3553 / a for large loads.
+    Spherical: there are infinitely many, and :math:`s = \ln \sin(\pi \epsilon)` is the logarithm of the fraction of
+    the sphere at that error. The examples cut the sphere into C cells (Cover 1965), of which the one of a random
+    teacher is hardly ever smaller than 1/C. So a student drawn from it has an error below the rightmost crossing of
+    :math:`s + \ln C / N` and :math:`-a \ln(1 - \epsilon)`: exactly 1/2 up to a = 2, about 3.3553 / a for large loads.
 
     Attributes:
         weights: "ising" or "spherical".
@@ -76,18 +78,20 @@ class VersionSpaceBound:
     weights: Literal["ising", "spherical"] = "ising"
 
     def __post_init__(self) -> None:  # noqa: D105
-        if self.weights not in ("ising", "spherical"):
-            raise RequestError(f'weights is {self.weights!r}; it must be "ising" or "spherical"')
+        check_weights(self.weights)
 
     def entropy(self, error: ArrayLike) -> Real:
         """Logarithm per weight of the number (Ising) or of the density on the sphere (spherical) at an error.
 
         Args:
             error: in [0, 1], of any shape.
+
+        Raises:
+            RequestError: for errors outside.
         """
         error = check_range("error", error, 0.0, 1.0)
         if self.weights == "ising":
-            return _ising_entropy(np.sin(pi * error / 2) ** 2, np.cos(pi * error / 2) ** 2)[()]
+            return binary_entropy(np.sin(pi * error / 2) ** 2, np.cos(pi * error / 2) ** 2)[()]
         with np.errstate(divide="ignore"):
             return np.log(np.sin(pi * np.minimum(error, 1 - error)))[()]
 
@@ -114,26 +118,32 @@ class VersionSpaceBound:
         return BoundState(load[()], error[()], residual[()])
 
     def learning_curve(self, loads: ArrayLike) -> LearningCurve:
-        """Give the bound along the loads; its phase is "perfect" where the teacher alone is left."""
+        """Give the bound along the loads, of shape (n,).
+
+        The phase of Ising weights is "poor", and "perfect" from where the teacher alone is left; else it is "smooth".
+        """
         state = self.solve(np.atleast_1d(loads))
-        phase = np.where(state.load >= self.critical_load(), Phase.PERFECT, Phase.SMOOTH)
+        before = Phase.POOR if self.weights == "ising" else Phase.SMOOTH
+        phase = np.where(state.load >= self.critical_load(), Phase.PERFECT, before)
         name = f"version-space bound, {'Ising' if self.weights == 'ising' else 'spherical'}"
-        return LearningCurve(
-            name, state.load, state.error, np.cos(pi * state.error), phase, float(np.max(state.residual))
-        )
+        residual = float(np.max(state.residual, initial=0.0))
+        return LearningCurve(name, state.load, state.error, np.cos(pi * state.error), phase, residual)
 
     def finite(self, n: int, load: ArrayLike, delta: float = 0.05) -> Real:
         r"""Bound for n weights, which holds with probability 1 - delta.
 
-        Ising: the error \epsilon_k = arccos(1 - 2k/n)/\pi is that of C(n, k) students, and the bound is the least
-        \epsilon_i with \sum_{k > i} C(n, k) (1 - \epsilon_k)^m \le \delta (Haussler et al. 1996). It holds
-        for all students without training error at once.
+        Ising: the error :math:`\epsilon_k = \arccos(1 - 2k/n)/\pi` is that of C(n, k) students, and the bound is the
+        least :math:`\epsilon_i` with
 
-        Spherical: the least \epsilon with 4 C V(\epsilon) \le \delta^2, where C is the number of cells and V the mean
-        volume that survives beyond \epsilon: a cell smaller than v is the teacher's with probability at most C v, a
-        student drawn from a larger one errs more than \epsilon with probability at most V / v, and v = \sqrt{V / C}
-        makes the sum least. It holds for a random student without training error; the teacher need not be random, as
-        Gaussian inputs favour none.
+        .. math:: \sum_{k > i} \binom{n}{k} (1 - \epsilon_k)^m \le \delta
+
+        (Haussler et al. 1996). It holds for all students without training error at once.
+
+        Spherical: the least :math:`\epsilon` with :math:`4 C V(\epsilon) \le \delta^2`, where C is the number of cells
+        and V the mean volume that survives beyond :math:`\epsilon`: a cell smaller than v is the teacher's with
+        probability at most C v, a student drawn from a larger one errs more than :math:`\epsilon` with probability at
+        most V / v, and :math:`v = \sqrt{V / C}` makes the sum least. It holds for a random student without training
+        error; the teacher need not be random, as Gaussian inputs favour none.
 
         Args:
             n: number of weights, at least 2.
@@ -147,10 +157,9 @@ class VersionSpaceBound:
             >>> print(VersionSpaceBound("ising").finite(1000, [1.2, 1.4, 1.6]).round(4))
             [0.4255 0.3244 0.    ]
         """
-        check_range("n", n, 2)
-        delta = _confidence(delta)
+        n, delta = whole("n", n, 2), _confidence(delta)
         bound = _ising_finite if self.weights == "ising" else _spherical_finite
-        return _each(lambda examples: bound(n, examples, delta), _examples(load, n))
+        return _each(lambda examples: bound(n, int(examples), delta), _examples(load, n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +197,13 @@ class OccamBound:
 def vc_bound(load: ArrayLike, n: float = inf, delta: float = 0.05) -> VCBound:
     r"""Bound the error of a perceptron of n inputs, for any distribution of inputs, from its VC dimension d = n.
 
-    With G = \ln \sum_{i \le d} C(2m, i), which bounds the number of ways to label 2m points (Sauer 1972):
-    consistent students, (2/m) \log_2(2 e^G / \delta) (Blumer, Ehrenfeucht, Haussler and Warmuth 1989, appendix A2);
-    all students, \sqrt{(G + \ln(4/\delta)) / m} + 1/m (Vapnik 1998, chapter 4). For n -> infinity G/m is
-    2 H_2(1/(2a)), 2 \ln 2 up to a = 1, and delta drops out.
+    With :math:`G = \ln \sum_{i \le d} \binom{2m}{i}`, which bounds the number of ways to label 2m points (Sauer 1972):
+
+    - consistent students: :math:`(2/m) \log_2(2 e^G / \delta)` (Blumer, Ehrenfeucht, Haussler and Warmuth 1989,
+      appendix A2);
+    - all students: :math:`\sqrt{(G + \ln(4/\delta)) / m} + 1/m` (Vapnik 1998, chapter 4).
+
+    In the limit of many inputs :math:`G/m = 2 H_2(1/(2a))`, :math:`2 \ln 2` up to a = 1, and delta drops out.
 
     Args:
         load: examples per input, positive, of any shape; for finite n the number m of examples is rounded.
@@ -207,12 +219,13 @@ def vc_bound(load: ArrayLike, n: float = inf, delta: float = 0.05) -> VCBound:
         [1.     0.3232] [0.8063 0.3347]
     """
     delta = _confidence(delta)
-    if isinf(n):
+    if n == inf:
         load = check_range("load", load, 0.0, open_low=True)
         rate = _growth_rate(2 * load) / load
         return VCBound(load[()], _clip(2 / log(2) * rate), _clip(np.sqrt(rate)))
+    n = whole("n", n, 1)
     m = _examples(load, n)
-    growth = _each(lambda examples: _log_binomial_sum(2 * examples, int(n)), m)
+    growth = _each(lambda examples: log_binomial_sum(2 * int(examples), n), m)
     agnostic = np.sqrt((growth + log(4 / delta)) / m) + 1 / m
     return VCBound(m / n, _clip(2 / log(2) * (growth + log(2 / delta)) / m), _clip(agnostic))
 
@@ -220,9 +233,13 @@ def vc_bound(load: ArrayLike, n: float = inf, delta: float = 0.05) -> VCBound:
 def occam_bound(load: ArrayLike, n: float = inf, delta: float = 0.05) -> OccamBound:
     r"""Bound the error of an Ising perceptron of n inputs, for any distribution of inputs, from the number 2^n of them.
 
-    With x = (n \ln 2 + \ln(1/\delta)) / m: consistent students, 2^n (1 - \epsilon)^m = \delta, hence 1 - e^{-x}, and
-    x itself (Blumer, Ehrenfeucht, Haussler and Warmuth 1987); all students, \sqrt{x/2} (Hoeffding 1963). For n ->
-    infinity x = \ln 2 / a.
+    With :math:`x = (n \ln 2 + \ln(1/\delta)) / m`:
+
+    - consistent students: :math:`2^n (1 - \epsilon)^m = \delta`, hence :math:`1 - e^{-x}`, and x itself (Blumer,
+      Ehrenfeucht, Haussler and Warmuth 1987);
+    - all students: :math:`\sqrt{x/2}` (Hoeffding 1963).
+
+    In the limit of many inputs :math:`x = \ln 2 / a`.
 
     Args:
         load: examples per input, positive, of any shape; for finite n the number m of examples is rounded.
@@ -238,24 +255,20 @@ def occam_bound(load: ArrayLike, n: float = inf, delta: float = 0.05) -> OccamBo
         0.292893 0.346574 0.416277
     """
     delta = _confidence(delta)
-    if isinf(n):
+    if n == inf:
         load = check_range("load", load, 0.0, open_low=True)
         x = log(2) / load
     else:
+        n = whole("n", n, 1)
         m = _examples(load, n)
         load, x = m / n, (n * log(2) + log(1 / delta)) / m
     return OccamBound(load[()], (-np.expm1(-x))[()], _clip(x), _clip(np.sqrt(x / 2)))
 
 
-def _ising_entropy(p: Array, rest: Array) -> Array:
-    """Binary entropy of p, with rest = 1 - p."""
-    return np.asarray(-np.where(p < rest, xlogy(p, p) + xlog1py(rest, -p), xlogy(rest, rest) + xlog1py(p, -rest)))
-
-
 def _ising_load(gap: Array) -> Array:
     """Load at which the curves cross at the error 1 - gap."""
     angle = pi * gap / 2
-    return np.asarray(_ising_entropy(np.cos(angle) ** 2, np.sin(angle) ** 2) / -np.log(gap))
+    return np.asarray(binary_entropy(np.cos(angle) ** 2, np.sin(angle) ** 2) / -np.log(gap))
 
 
 def _ising_tip() -> tuple[float, float]:
@@ -264,7 +277,7 @@ def _ising_tip() -> tuple[float, float]:
     def slope(error: float) -> float:
         p, rest = np.sin(pi * error / 2) ** 2, np.cos(pi * error / 2) ** 2
         steepness = 0.5 * pi * np.sin(pi * error) * np.log(rest / p)
-        return float(-steepness * (1 - error) * np.log1p(-error) - _ising_entropy(p, rest))
+        return float(-steepness * (1 - error) * np.log1p(-error) - binary_entropy(p, rest))
 
     error = float(brentq(slope, 0.1, 0.45, xtol=1e-15, rtol=1e-14))
     return float(_ising_load(np.asarray(1 - error))), error
@@ -316,7 +329,7 @@ def _ising_finite(n: int, examples: int, delta: float) -> float:
     k = np.arange(n + 1)
     error = np.arccos(1 - 2 * k / n) / pi
     with np.errstate(divide="ignore"):
-        survive = _log_binomials(n, n) + examples * np.log1p(-error)
+        survive = log_binomials(n) + examples * np.log1p(-error)
     beyond = np.append(np.logaddexp.accumulate(survive[:0:-1])[::-1], -inf)
     return float(error[np.argmax(beyond <= log(delta))])
 
@@ -326,39 +339,25 @@ def _spherical_finite(n: int, examples: int, delta: float) -> float:
     error = (np.arange(_CELLS) + 0.5) / _CELLS
     density = (n - 2) * np.log(np.sin(pi * error))
     survive = np.logaddexp.accumulate((density + examples * np.log1p(-error))[::-1])[::-1] - logsumexp(density)
-    cells = log(2) + _log_binomial_sum(examples - 1, n - 1)
+    cells = log(2) + log_binomial_sum(examples - 1, n - 1)
     below = log(4) + cells + survive <= 2 * log(delta)
     return float(np.argmax(below) / _CELLS) if below.any() else 1.0
-
-
-def _log_binomials(n: int, most: int) -> Array:
-    """Logarithms of C(n, k), k from 0 to most <= n."""
-    k = np.arange(most + 1)
-    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
-
-
-def _log_binomial_sum(n: int, most: int) -> float:
-    """Logarithm of the sum of C(n, k) over k from 0 to most."""
-    return float(logsumexp(_log_binomials(n, most))) if most < n else n * log(2)
 
 
 def _growth_rate(load: Array) -> Array:
     """Logarithm per input of the number of labellings of that many points: a ln 2 up to 2, then a H2(1/a)."""
     p = 1 / np.maximum(load, 2.0)
-    return np.asarray(load * _ising_entropy(p, 1 - p))
+    return np.asarray(load * binary_entropy(p, 1 - p))
 
 
-def _examples(load: ArrayLike, n: float) -> Array:
-    """Whole number of examples, at least one."""
-    check_range("n", n, 1)
-    if n != int(n):
-        raise RequestError(f"n is {n:g}; it must be whole")
-    return np.maximum(np.rint(check_range("load", load, 0.0, open_low=True) * n), 1.0)
+def _examples(load: ArrayLike, n: int) -> Array:
+    """Whole number of examples at each load, at least one."""
+    return np.asarray(_each(lambda one: count_examples(n, one), check_range("load", load, 0.0, open_low=True)))
 
 
-def _each(function: Callable[[int], float], examples: Array) -> Real:
-    """Apply a function to each number of examples."""
-    return np.array([function(int(m)) for m in examples.ravel()]).reshape(examples.shape)[()]
+def _each(function: Callable[[float], float], numbers: Array) -> Real:
+    """Apply a function to each number."""
+    return np.array([function(x) for x in numbers.ravel()], dtype=np.float64).reshape(numbers.shape)[()]
 
 
 def _confidence(delta: float) -> float:

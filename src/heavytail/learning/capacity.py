@@ -1,7 +1,7 @@
-r"""Capacity: how many patterns a perceptron of N weights can store, and how many noisy examples it can fit.
+"""Capacity: how many patterns a perceptron of N weights can store, and how many noisy examples it can fit.
 
-A pattern is stored with margin kappa if its label times w . x / \sqrt N exceeds kappa, where the inputs x are Gaussian
-and |w|^2 = N. The load is the number of patterns per weight.
+A pattern is stored with margin kappa if its label times w . x / sqrt(N) exceeds kappa, where the inputs x are Gaussian
+and w . w = N. The load is the number of patterns per weight.
 
 - `cover_probability`: exact, for any numbers of patterns and of inputs (Cover 1965);
 - `gardner_capacity`, `gardner_margin`: spherical weights, random labels (Gardner 1988);
@@ -19,10 +19,12 @@ from math import pi
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.special import bdtr, expit
+from scipy.special import betainc, expit
 
 from heavytail.errors import RequestError
-from heavytail.learning._gauss import Array, H, Real, gaussian_rule, phi
+from heavytail.learning._arguments import check_range, count_examples, whole
+from heavytail.learning._counting import log_volume
+from heavytail.learning._gauss import Array, H, Real, phi
 from heavytail.learning._storage import (
     MOST_SPINS,
     branch_start,
@@ -30,9 +32,10 @@ from heavytail.learning._storage import (
     invert_branch,
     maximum_margin,
     noisy_examples,
+    spin_means,
     storing_means,
 )
-from heavytail.learning.results import Simulation, check_range
+from heavytail.learning.results import Simulation
 
 __all__ = [
     "IsingCapacity",
@@ -46,14 +49,15 @@ __all__ = [
     "simulate_separability",
 ]
 
-
 _WIDEST = 5.0  # margin up to which the quadrature is exact to 1e-12 on the whole branch; the capacity is .038 there
 
 
 def cover_probability(patterns: ArrayLike, n: ArrayLike) -> Real:
     r"""Probability that patterns in general position with random labels are linearly separable, no bias.
 
-    2^{1-P} \sum_{j<N} C(P-1, j) (Cover 1965): that of at most N - 1 heads among P - 1 coins.
+    .. math:: 2^{1-P} \sum_{j<N} \binom{P-1}{j} = I_{1/2}(P - N, N)
+
+    (Cover 1965): that of at most N - 1 heads among P - 1 coins; 1 for P <= N. It is good to about 1e-16 sqrt(P).
 
     Args:
         patterns: P, whole and positive, of any shape.
@@ -66,14 +70,15 @@ def cover_probability(patterns: ArrayLike, n: ArrayLike) -> Real:
         >>> print(f"{cover_probability(60, 30):.3f} {cover_probability(75, 30):.5f}")
         0.500 0.04025
     """
-    coins, most = (_whole("patterns", patterns) - 1).astype(np.int64), _whole("n", n) - 1
-    return bdtr(np.minimum(most, coins), coins, 0.5)
+    more, n = np.broadcast_arrays(_whole("patterns", patterns) - _whole("n", n), n)
+    return np.where(more > 0, betainc(np.maximum(more, 1), n, 0.5), 1.0)[()]
 
 
 def gardner_capacity(margin: ArrayLike = 0.0) -> Real:
-    r"""Patterns per weight that spherical weights can store with a margin.
+    r"""Patterns per weight that spherical weights can store with a margin (Gardner 1988).
 
-    1 / \int_{-\kappa}^\infty Dt (t + \kappa)^2 = 1 / [(1 + \kappa^2) H(-\kappa) + \kappa \phi(\kappa)] (Gardner 1988).
+    .. math:: 1 \Big/ \int_{-\kappa}^\infty Dt \, (t + \kappa)^2
+              = \frac{1}{(1 + \kappa^2) H(-\kappa) + \kappa \phi(\kappa)}
 
     Args:
         margin: kappa, not negative, where replica symmetry holds; of any shape.
@@ -136,9 +141,10 @@ class StorageState:
 class SphericalStorage:
     r"""Volume of the spherical weights that store random patterns with a margin (Gardner and Derrida 1988).
 
-    s = \tfrac12 \ln(1-q) + \frac{q}{2(1-q)} + a \int Dt \ln H(u), \quad u = (\kappa - \sqrt q\, t)/\sqrt{1-q},
+    .. math:: s = \tfrac12 \ln(1-q) + \frac{q}{2(1-q)} + a \int Dt \ln H(u), \quad
+              u = \frac{\kappa - \sqrt q \, t}{\sqrt{1-q}},
 
-    stationary in q, which makes the load an explicit function of it: a = q / [(1-q) \int Dt (\phi/H)^2(u)].
+    stationary in q, of which the load is an explicit function: :math:`a = q \big/ (1-q) \int Dt \, (\phi/H)^2(u)`.
 
     Attributes:
         margin: kappa, from 0, below which replica symmetry fails, to 5.
@@ -171,7 +177,7 @@ class SphericalStorage:
         load = check_range("load", load, 0.0, open_low=True)
         logit = invert_branch("spherical storage", self._load, (branch_start(load, self.margin), 30.0), load)
         q, rest = expit(logit), expit(-logit)
-        entropy = 0.5 * np.log(rest) + 0.5 * q / rest + load * storing_means(q, rest, self.margin)[1]
+        entropy = 0.5 * log_volume(q, rest) + load * storing_means(q, rest, self.margin)[1]
         residual = np.abs(self._load(logit) / load - 1)
         return StorageState(load[()], q[()], (q / rest**2)[()], entropy[()], residual[()])
 
@@ -186,11 +192,15 @@ class SphericalStorage:
 
         Returns:
             `margin`, the largest of each draw (0 if not separable), and `stored`, whether that is the model's margin.
+
+        Raises:
+            RequestError: for sizes outside.
+            ConvergenceError: if the largest margin of a draw was not found.
         """
         drawn = simulate_separability(n, load, seed=seed, runs=runs)
         margins = drawn.samples["margin"]
         stored = (margins >= self.margin) & (margins > 0)
-        return Simulation("spherical storage", n, drawn.load, {"stored": stored.astype(float), "margin": margins})
+        return Simulation("spherical storage", drawn.n, drawn.load, {"stored": stored.astype(float), "margin": margins})
 
     def _load(self, logit: Array) -> Array:
         """Load of which q = expit(logit) is the solution."""
@@ -202,9 +212,12 @@ class SphericalStorage:
 class IsingCapacity:
     r"""Number of the Ising weights that store random patterns with a margin (Krauth and Mezard 1989).
 
-    s = -\tfrac12 \hat q (1-q) + \int Dz \ln 2\cosh(\sqrt{\hat q} z) + a \int Dt \ln H(u),
-    u = (\kappa - \sqrt q\, t)/\sqrt{1-q}; the two conditions q = \int Dz \tanh^2(\sqrt{\hat q} z) and
-    a = \hat q (1-q) / \int Dt (\phi/H)^2(u) give q, load and entropy as explicit functions of \hat q.
+    .. math:: s = -\tfrac12 \hat q (1-q) + \int Dz \ln 2\cosh(\sqrt{\hat q} z) + a \int Dt \ln H(u), \quad
+              u = \frac{\kappa - \sqrt q \, t}{\sqrt{1-q}}
+
+    is stationary where q, load and entropy are explicit functions of :math:`\hat q`:
+
+    .. math:: q = \int Dz \tanh^2(\sqrt{\hat q} z), \qquad a = \frac{\hat q (1-q)}{\int Dt \, (\phi/H)^2(u)}.
 
     Attributes:
         margin: kappa, from 0 to 5.
@@ -229,11 +242,11 @@ class IsingCapacity:
         return float(self._branch(np.asarray(log_field))[0])
 
     def solve(self, load: ArrayLike) -> StorageState:
-        r"""Give the replica-symmetric state at each load, of any shape, above capacity too.
+        """Give the replica-symmetric state at each load, of any shape, above capacity too.
 
         Raises:
             RequestError: for a load that is not positive.
-            ConvergenceError: where the equations have no solution, from 2/\pi of Gardner's capacity on, where q = 1.
+            ConvergenceError: where the equations have no solution, from 2/pi of Gardner's capacity on, where q = 1.
         """
         load = check_range("load", load, 0.0, open_low=True)
         branch = (branch_start(load, self.margin), 60.0)
@@ -255,25 +268,22 @@ class IsingCapacity:
             `solutions`, the number of weight vectors that store them, and `stored`, whether there is any.
 
         Raises:
-            RequestError: for more weights than can be enumerated.
+            RequestError: for more weights than can be enumerated, or other sizes outside.
         """
-        patterns = _patterns(n, load)
-        check_range("n", n, 1, MOST_SPINS)
+        n, runs = whole("n", check_range("n", n, 1, MOST_SPINS), 1), whole("runs", runs, 1)
+        patterns = count_examples(n, load)
         rng = np.random.default_rng(seed)
         counts = [count_ising_solutions(rng.standard_normal((patterns, n)), self.margin) for _ in range(runs)]
         solutions = np.array(counts, dtype=np.float64)
-        samples = {"stored": (solutions > 0).astype(float), "solutions": solutions}
-        return Simulation("Ising storage", n, patterns / n, samples)
+        stored = (solutions > 0).astype(float)
+        return Simulation("Ising storage", n, patterns / n, {"stored": stored, "solutions": solutions})
 
     def _branch(self, log_field: Array) -> tuple[Array, Array, Array]:
         """Load, q and entropy where the conjugate qh is exp(log_field)."""
         field = np.exp(log_field)
-        z, weight = gaussian_rule(1 / np.sqrt(field))
-        x = np.sqrt(field)[..., None] * z
-        q, rest = np.sum(weight * np.tanh(x) ** 2, axis=-1), np.sum(weight * _sech_squared(x), axis=-1)
+        q, rest, free = spin_means(field)
         force, stored = storing_means(q, rest, self.margin)
         load = field * rest / force
-        free = np.sum(weight * np.logaddexp(x, -x), axis=-1)
         return load, q, free - 0.5 * field * rest + load * stored
 
 
@@ -281,9 +291,9 @@ def separable_load(label_noise: ArrayLike) -> Real:
     r"""Noisy examples of a teacher, per weight, up to which spherical weights fit them all, the flipped ones too.
 
     On this line of maximal stability at kappa = 0 the two order-parameter equations of Gardner's calculation with a
-    noisy teacher collapse into one: with x = \pi \epsilon the angle to the teacher,
+    noisy teacher collapse into one: with :math:`x = \pi \epsilon` the angle to the teacher,
 
-    \tan x - x = \frac{\pi \lambda}{1 - 2\lambda}, \qquad a = 2 + (\pi - 2x) \cot x .
+    .. math:: \tan x - x = \frac{\pi \lambda}{1 - 2\lambda}, \qquad a = 2 + (\pi - 2x) \cot x.
 
     Above, training error zero is impossible; below, it is possible and overfits.
 
@@ -341,23 +351,18 @@ def simulate_separability(
         RequestError: for sizes or a probability outside.
         ConvergenceError: if the largest margin of a draw was not found.
     """
-    patterns = _patterns(n, load)
+    n, runs = whole("n", n, 1), whole("runs", runs, 1)
+    patterns = count_examples(n, load)
     noise = float(check_range("label_noise", label_noise, 0.0, 0.5))
     rng = np.random.default_rng(seed)
     margins = np.array([maximum_margin(noisy_examples(patterns, n, noise, rng)) for _ in range(runs)])
-    samples = {"separable": (margins > 0).astype(float), "margin": margins}
-    return Simulation("separability", n, patterns / n, samples)
+    separable = (margins > 0).astype(float)
+    return Simulation("separability", n, patterns / n, {"separable": separable, "margin": margins})
 
 
 def _mean_square(margin: Array) -> Array:
     """Integral of Dt (t + margin)^2 over the t that make the bracket positive."""
     return np.asarray((1 + margin * margin) * H(-margin) + margin * phi(margin))
-
-
-def _sech_squared(x: Array) -> Array:
-    """1 - tanh(x)^2 without cancellation."""
-    decay = np.exp(-2 * np.abs(x))
-    return np.asarray(4 * decay / (1 + decay) ** 2)
 
 
 def _separable_tangent(label_noise: ArrayLike) -> Array:
@@ -392,9 +397,3 @@ def _whole(name: str, value: ArrayLike) -> Array:
     if broken.any():
         raise RequestError(f"{name} is {numbers[broken].flat[0]:g}; it must be whole")
     return numbers
-
-
-def _patterns(n: int, load: float) -> int:
-    """Number of patterns at a load, at least one."""
-    check_range("n", n, 1)
-    return int(max(1, round(float(check_range("load", load, 0.0, open_low=True)) * n)))

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 
 from heavytail.errors import ConvergenceError
+from heavytail.learning._arguments import check_number, check_range, check_sizes
 from heavytail.learning._estimation import find
 from heavytail.learning._gauss import Array, H, Real, hazard, log_phi
-from heavytail.learning.results import Simulation, check_range
+from heavytail.learning.results import Simulation
 
 __all__ = ["l1_threshold", "simulate_l1"]
 
@@ -70,21 +71,20 @@ def simulate_l1(
         signal, else 0.
 
     Raises:
-        RequestError: if load or sparsity is out of range.
+        RequestError: if an argument is out of range, or the load is less than one measurement.
         ConvergenceError: if a linear program is not solved.
     """
-    check_range("load", load, 0, open_low=True)
-    check_range("sparsity", sparsity, 0, 1)
+    (n, count, runs), sparsity = check_sizes(n, load, runs), check_number("sparsity", sparsity, 0, 1)
     rng = np.random.default_rng(seed)
     error, recovered = np.empty(runs), np.empty(runs)
     for run in range(runs):
-        x = rng.standard_normal((round(load * n), n)) / sqrt(n)
+        x = rng.standard_normal((count, n)) / sqrt(n)
         signal = np.zeros(n)
         signal[rng.permutation(n)[: round(sparsity * n)]] = rng.standard_normal(round(sparsity * n))
         # positive and negative parts; the sum of both is the norm
         result = linprog(np.ones(2 * n), A_eq=np.hstack([x, -x]), b_eq=x @ signal, bounds=(0, None), method="highs")
         if result.status != 0:
-            raise ConvergenceError(f"L1 at load {load:g}, sparsity {sparsity:g}: {result.message}")
+            raise ConvergenceError(f"L1 at load {count / n:g}, sparsity {sparsity:g}: {result.message}")
         error[run] = np.mean(np.square(result.x[:n] - result.x[n:] - signal))
         recovered[run] = error[run] <= 1e-8 * np.mean(np.square(signal))
-    return Simulation("L1", n, load, {"error": error, "recovered": recovered})
+    return Simulation("L1", n, count / n, {"error": error, "recovered": recovered})

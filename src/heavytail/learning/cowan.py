@@ -17,8 +17,8 @@ from scipy.optimize import brentq
 from scipy.special import digamma, expit, logit
 
 from heavytail.errors import ConvergenceError, RequestError
+from heavytail.learning._arguments import check_range, whole
 from heavytail.learning._gauss import Array
-from heavytail.learning.results import check_range
 
 __all__ = ["CowanNetwork", "CowanPath"]
 
@@ -81,9 +81,13 @@ class CowanNetwork:
         object.__setattr__(self, "mean", q)
 
     @classmethod
-    def draw(cls, n: int, seed: int | np.random.Generator = 0) -> CowanNetwork:
-        """Draw a network of n units: normal couplings, and means that are uniform between 0.2 and 0.8."""
-        rng = np.random.default_rng(seed)
+    def draw(cls, n: int, *, seed: int | np.random.Generator = 0) -> CowanNetwork:
+        """Draw a network of n units: normal couplings, and means that are uniform between 0.2 and 0.8.
+
+        Raises:
+            RequestError: unless n is a whole number and at least 1.
+        """
+        n, rng = whole("n", n, 1), np.random.default_rng(seed)
         upper = np.triu(rng.standard_normal((n, n)), 1)
         return cls(upper - upper.T, rng.uniform(0.2, 0.8, n))
 
@@ -106,11 +110,14 @@ class CowanNetwork:
         q = self.mean
         return float(np.sum(digamma(inverse_temperature) - q * digamma(active) - (1 - q) * digamma(silent)))
 
-    def state(self, inverse_temperature: float, seed: int | np.random.Generator = 0) -> Array:
+    def state(self, inverse_temperature: float, *, seed: int | np.random.Generator = 0) -> Array:
         """Draw a state v of that temperature, shape (n,).
 
         It is drawn from the law exp(-b G), then moved along the ray from the state of rest to where G has its mean. A
         path stays on the surface of its G, whose temperature is b up to 1/n.
+
+        Raises:
+            RequestError: for an inverse temperature that is not positive and finite.
         """
         rng = np.random.default_rng(seed)
         active, silent = (
@@ -129,6 +136,7 @@ class CowanNetwork:
         self,
         time: float = 3000.0,
         inverse_temperature: float = 3.0,
+        *,
         seed: int | np.random.Generator = 0,
         samples: int = 6001,
         tolerance: float = 1e-9,
@@ -143,15 +151,16 @@ class CowanNetwork:
             tolerance: relative, of each step.
 
         Raises:
-            RequestError: unless the time and the inverse temperature are positive and there are at least two samples.
+            RequestError: unless the time, the inverse temperature and the tolerance are positive and there are at least
+                two samples.
             ConvergenceError: if the integration failed.
         """
-        check_range("samples", samples, 2)
-        times = np.linspace(0, float(check_range("time", time, 0, open_low=True)), samples)
+        check_range("tolerance", tolerance, 0, open_low=True)
+        times = np.linspace(0, float(check_range("time", time, 0, open_low=True)), whole("samples", samples, 2))
         path = solve_ivp(
             lambda _, v: self.velocity(v),
             (0, time),
-            self.state(inverse_temperature, seed),
+            self.state(inverse_temperature, seed=seed),
             method="DOP853",
             t_eval=times,
             rtol=tolerance,

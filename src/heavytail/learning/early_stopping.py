@@ -15,8 +15,10 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from heavytail.errors import RequestError
+from heavytail.learning._arguments import check_label_noise, check_name, check_number, check_range, check_sizes
 from heavytail.learning._gauss import Array, Real, overlap_error
-from heavytail.learning.results import Simulation, check_range
+from heavytail.learning._teacher import draw_labels
+from heavytail.learning.results import Simulation
 from heavytail.learning.ridge import RidgeRegression, unit_weights
 
 __all__ = ["EarlyStoppedPerceptron", "FlowState", "GradientFlow", "StoppingPath"]
@@ -57,7 +59,7 @@ class GradientFlow:
         noise: variance s^2 of the additive noise, not negative.
 
     Raises:
-        RequestError: if it is negative, or not a number.
+        RequestError: if it is negative, infinite, or not a number.
 
     Example:
         >>> best = GradientFlow(noise=0.2).best(2.0)
@@ -68,7 +70,7 @@ class GradientFlow:
     noise: float
 
     def __post_init__(self) -> None:  # noqa: D105
-        check_range("noise", self.noise, 0)
+        check_number("noise", self.noise, 0)
 
     def solve(self, load: ArrayLike, time: ArrayLike) -> FlowState:
         """Give errors at loads and times that broadcast; a time may be inf, which is least squares of least norm.
@@ -76,8 +78,7 @@ class GradientFlow:
         Raises:
             RequestError: if a load is not positive, or a time negative or finite beyond 1e12.
         """
-        load, time = np.broadcast_arrays(check_range("load", load, 0, open_low=True), check_range("time", time, 0))
-        check_range("time", np.where(np.isinf(time), 0, time), 0, _LATEST)
+        load, time = np.broadcast_arrays(check_range("load", load, 0, open_low=True), _check_time(time))
         errors = [self._errors(float(a), float(t)) for a, t in zip(load.flat, time.flat, strict=True)]
         error, training_error = np.reshape(errors, (*load.shape, 2)).transpose(-1, *range(load.ndim))
         return FlowState(load[()], time[()], error[()], training_error[()])
@@ -116,8 +117,7 @@ class GradientFlow:
         Raises:
             RequestError: if `match` is neither, or another argument is out of range.
         """
-        if match not in ("training", "error"):
-            raise RequestError(f"match is {match!r}; it must be training or error")
+        check_name("match", match, ("training", "error"))
         flow = self.solve(load, time)
         natural = 0.0 if match == "training" else self.noise
         cold = RidgeRegression(self.noise, natural if penalty is None else penalty).solve(flow.load)
@@ -141,7 +141,7 @@ class GradientFlow:
         Args:
             n: number of parameters.
             load: samples per parameter.
-            time: of stopping.
+            time: of stopping, may be inf.
             seed: of the samples, or a generator.
             runs: number of independent samples.
 
@@ -151,18 +151,18 @@ class GradientFlow:
         Raises:
             RequestError: if an argument is out of range.
         """
-        check_range("load", load, 0, open_low=True)
-        check_range("time", time, 0, _LATEST)
+        n, count, runs = check_sizes(n, load, runs)
+        time = check_number("time", _check_time(time), 0, finite=False)
         rng = np.random.default_rng(seed)
         samples = np.empty((runs, 2))
         for run in range(runs):
-            x = rng.standard_normal((round(load * n), n)) / sqrt(n)
+            x = rng.standard_normal((count, n)) / sqrt(n)
             w = unit_weights(n, rng)
             y = x @ w + sqrt(self.noise) * rng.standard_normal(len(x))
             u, s, v = np.linalg.svd(x, full_matrices=False)
             fit = (-np.expm1(-s * s * time) / s * (y @ u)) @ v
             samples[run] = np.mean(np.square(fit - w)), np.mean(np.square(y - x @ fit))
-        return Simulation("gradient flow", n, load, {"error": samples[:, 0], "training_error": samples[:, 1]})
+        return Simulation("gradient flow", n, count / n, {"error": samples[:, 0], "training_error": samples[:, 1]})
 
     def _errors(self, load: float, time: float) -> tuple[float, float]:
         """Error and training error."""
@@ -238,7 +238,7 @@ class EarlyStoppedPerceptron:
     label_noise: float = 0.0
 
     def __post_init__(self) -> None:  # noqa: D105
-        check_range("label_noise", self.label_noise, 0, 0.5)
+        check_label_noise(self.label_noise)
 
     def simulate(
         self,
@@ -255,7 +255,7 @@ class EarlyStoppedPerceptron:
         Args:
             n: number of weights.
             load: examples per weight.
-            steps: at which to measure, ascending, from 1.
+            steps: at which to measure, whole numbers from 1, ascending.
             step: factor of the gradient; the path depends on its product with the number of steps as long as it is
                 small.
             seed: of teacher and examples, or a generator.
@@ -267,16 +267,15 @@ class EarlyStoppedPerceptron:
         Raises:
             RequestError: if an argument is out of range; a step of 8 / (1 + sqrt(load))^2 or more would not descend.
         """
-        load = float(check_range("load", load, 0, open_low=True))
-        check_range("step", step, 0, 8 / (1 + sqrt(load)) ** 2, open_low=True)
-        marks = np.asarray(steps)
-        if marks.ndim != 1 or not len(marks) or marks[0] < 1 or (np.diff(marks) <= 0).any():
-            raise RequestError(f"steps are {steps!r}; they must ascend from 1 or more")
+        n, count, runs = check_sizes(n, load, runs)
+        step = check_number("step", step, 0, 8 / (1 + sqrt(count / n)) ** 2, open_low=True)
+        marks = check_range("steps", steps, 1)
+        if marks.ndim != 1 or not len(marks) or (marks % 1).any() or (np.diff(marks) <= 0).any():
+            raise RequestError(f"steps are {steps!r}; they must be whole numbers that ascend")
         rng = np.random.default_rng(seed)
-        x = rng.standard_normal((runs, round(load * n), n)) / sqrt(n)
+        x = rng.standard_normal((runs, count, n)) / sqrt(n)
         # the teacher is the first axis; labels turn the examples so that all should have a positive field
-        flips = rng.random(x.shape[:2]) < self.label_noise
-        x *= np.where((x[:, :, 0] > 0) ^ flips, 1.0, -1.0)[:, :, None]
+        x *= draw_labels(x[:, :, 0], self.label_noise, rng)[:, :, None]
         w, field = np.zeros((runs, n, 1)), np.zeros((*x.shape[:2], 1))
         errors, training_errors = np.empty((2, runs, len(marks)))
         for number in range(1, int(marks[-1]) + 1):
@@ -286,7 +285,14 @@ class EarlyStoppedPerceptron:
             if marks[at] == number:
                 errors[:, at] = overlap_error(w[:, 0, 0] / np.linalg.norm(w[:, :, 0], axis=1))
                 training_errors[:, at] = np.mean(field[:, :, 0] <= 0, axis=1)
-        return StoppingPath(n, load, marks * step, errors, training_errors)
+        return StoppingPath(n, count / n, marks * step, errors, training_errors)
+
+
+def _check_time(time: ArrayLike) -> Array:
+    """Times, refused if one is negative, or finite and late."""
+    times = check_range("time", time, 0, finite=False)
+    check_range("time", np.where(np.isinf(times), 0, times), 0, _LATEST)
+    return times
 
 
 def _eigenvalues(load: float, time: float) -> tuple[Array, Array]:

@@ -15,11 +15,12 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 from scipy.special import expit, logit
 
-from heavytail.errors import ConvergenceError, RequestError
+from heavytail.errors import ConvergenceError
+from heavytail.learning._additive_noise import noise_of
+from heavytail.learning._arguments import check_name, check_number, check_range, check_sizes
 from heavytail.learning._estimation import find, least_absolute, solve_clipped, solve_optimal
 from heavytail.learning._gauss import Array, Real, gaussian_rule
-from heavytail.learning._noise import noise_of
-from heavytail.learning.results import Simulation, check_range
+from heavytail.learning.results import Simulation
 
 __all__ = ["BayesEstimator", "BayesState", "EstimatorState", "MEstimator"]
 
@@ -34,13 +35,13 @@ class EstimatorState:
     Attributes:
         load: samples per parameter, of any shape.
         error: q, mean square error of a parameter, of the shape of `load`.
-        scale: l of the proximal map of the loss through which the residuals of the fit are those of new examples.
+        proximal_scale: l of the proximal map of the loss, which takes residuals of new examples to those of the fit.
         residual: largest relative violation of the equations.
     """
 
     load: Real
     error: Real
-    scale: Real
+    proximal_scale: Real
     residual: float
 
 
@@ -79,11 +80,10 @@ class MEstimator:
     threshold: float = 1.345
 
     def __post_init__(self) -> None:  # noqa: D105
-        if self.loss not in _LOSSES:
-            raise RequestError(f"loss is {self.loss!r}; it must be one of {', '.join(_LOSSES)}")
+        check_name("loss", self.loss, _LOSSES)
         noise_of(self.noise)
-        check_range("scale", self.scale, 0, open_low=True)
-        check_range("threshold", self.threshold, 0, open_low=True)
+        check_number("scale", self.scale, 0, open_low=True)
+        check_number("threshold", self.threshold, 0, open_low=True)
 
     def solve(self, load: ArrayLike) -> EstimatorState:
         """Solve for the error at each load.
@@ -126,7 +126,7 @@ class MEstimator:
         if self.loss == "huber":
             inner = np.minimum(r, self.threshold)
             return (self.scale**2 * inner * (r - 0.5 * inner))[()]
-        noise, q = noise_of(self.noise), np.full_like(r, float(self.solve(float(load)).error) / self.scale**2)
+        noise, q = noise_of(self.noise), np.full_like(r, self._smoothing(load))
         y = find(lambda y, q, r: y + q * noise.score(y, q) - r, r, noise.source(r, q), (q, r), self._place(load))
         loss = noise.log_density(0 * q, q) - noise.log_density(y, q) - np.square(r - y) / (2 * q)
         return np.maximum(loss, 0.0)[()]
@@ -144,13 +144,15 @@ class MEstimator:
             The `error` of each.
 
         Raises:
+            RequestError: if n and runs are no whole numbers from 1, or the samples not more than the parameters.
             ConvergenceError: if a fit does not end.
         """
-        check_range("load", load, 1, open_low=True)
+        n, count, runs = check_sizes(n, load, runs)
+        load = check_number("load", count / n, 1, open_low=True)
         rng, noise = np.random.default_rng(seed), noise_of(self.noise)
         errors = np.empty(runs)
         for run in range(runs):
-            x = rng.standard_normal((round(load * n), n)) / sqrt(n)
+            x = rng.standard_normal((count, n)) / sqrt(n)
             # the error is the same for all true weights: they are 0
             errors[run] = np.mean(np.square(self._fit(x, noise.draw(len(x), rng), load)))
         return Simulation(f"{self.loss}, {self.noise} noise", n, load, {"error": self.scale**2 * errors})
@@ -174,10 +176,15 @@ class MEstimator:
         """Give the function loss'(r) / r of residuals r from 0 to about the largest one seen."""
         if self.loss == "huber":
             return lambda r: self.threshold / np.maximum(r, self.threshold)
-        noise, q = noise_of(self.noise), np.asarray(float(self.solve(load).error) / self.scale**2)
+        noise, q = noise_of(self.noise), np.asarray(self._smoothing(load))
         y = np.sqrt(q) * np.sinh(np.linspace(1e-3, np.arcsinh(noise.source(np.asarray(largest), q) / np.sqrt(q)), 4000))
         slope = -noise.score(y, q)  # loss'(r) = (y - r) / q at r = E[e | x = y]
         return lambda r: np.interp(r, y - q * slope, slope / (y - q * slope))
+
+    def _smoothing(self, load: float) -> float:
+        """Variance q in units of the noise whose log density gives the optimal loss."""
+        q = float(self.solve(check_number("load", load, 1, open_low=True)).error) / self.scale**2
+        return min(q, 1e8)  # at load 1 the loss has its limit as 1/q, but rounding grows with q: eight digits are left
 
     def _place(self, load: float) -> str:
         return f"{self.loss} loss under {self.noise} noise at load {load}"
@@ -233,11 +240,10 @@ class BayesEstimator:
     sparsity: float = 0.1
 
     def __post_init__(self) -> None:  # noqa: D105
-        if self.prior not in _PRIORS:
-            raise RequestError(f"prior is {self.prior!r}; it must be one of {', '.join(_PRIORS)}")
+        check_name("prior", self.prior, _PRIORS)
         noise_of(self.noise)
-        check_range("scale", self.scale, 0, open_low=True)
-        check_range("sparsity", self.sparsity, 0, 1, open_low=True)
+        check_number("scale", self.scale, 0, open_low=True)
+        check_number("sparsity", self.sparsity, 0, 1, open_low=True)
 
     def solve(self, load: ArrayLike) -> BayesState:
         """Solve for the error at each load, by the load as a function of the precision.
@@ -287,15 +293,15 @@ class BayesEstimator:
             The `error` of each.
 
         Raises:
-            RequestError: if the load is not positive.
+            RequestError: if n and runs are no whole numbers from 1, or the load is less than one sample.
             ConvergenceError: if the recursion does not end.
         """
-        check_range("load", load, 0, open_low=True)
-        rng, noise = np.random.default_rng(seed), noise_of(self.noise)
+        n, count, runs = check_sizes(n, load, runs)
+        load, rng, noise = count / n, np.random.default_rng(seed), noise_of(self.noise)
         steps, errors = self._recursion(load), np.empty(runs)
         for run in range(runs):
             w = self._draw(n, rng)
-            x = rng.standard_normal((round(load * n), n)) / sqrt(n)
+            x = rng.standard_normal((count, n)) / sqrt(n)
             y = x @ w + self.scale * noise.draw(len(x), rng)
             mean, pull = np.zeros(n), np.zeros(len(x))
             for q, precision in steps:

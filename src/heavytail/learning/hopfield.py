@@ -21,9 +21,10 @@ from scipy.optimize import minimize_scalar
 from heavytail.errors import ConvergenceError, RequestError
 from heavytail.learning import _memory_dynamics as dynamics
 from heavytail.learning import _memory_theory as theory
+from heavytail.learning._arguments import check_range, count_examples, whole
 from heavytail.learning._gauss import Array, Real
 from heavytail.learning._memory_theory import Order
-from heavytail.learning.results import Simulation, check_range
+from heavytail.learning.results import Simulation
 
 __all__ = ["Hopfield", "MemoryPhases", "MemoryState"]
 
@@ -182,7 +183,7 @@ class Hopfield:
         a = check_range("load", load, 0, _LARGEST)
         check_range("load", np.where(a > 0, a, 1), _LEAST)
         lines = (_retrieval_line(a), _equilibrium_line(a), _broken_line(a))
-        return MemoryPhases(a.copy()[()], (1 + np.sqrt(a))[()], *(line[()] for line in lines))
+        return MemoryPhases(a[()], (1 + np.sqrt(a))[()], *(line[()] for line in lines))
 
     def mixture_temperature(self, patterns: int) -> float:
         """Temperature below which equal mixtures of an odd number of patterns are stable, at a vanishing load.
@@ -197,7 +198,7 @@ class Hopfield:
             >>> print(f"{Hopfield().mixture_temperature(3):.4f}")
             0.4598
         """
-        n = patterns
+        n = whole("patterns", patterns, 1)
         if n < 3 or n % 2 == 0:
             raise RequestError(f"patterns is {n}; stable mixtures are of an odd number of patterns, at least 3")
         total = np.arange(n, -n - 1, -2.0)
@@ -217,6 +218,7 @@ class Hopfield:
         n: int,
         load: float,
         temperature: float = 0.0,
+        *,
         seed: int | np.random.Generator = 0,
         runs: int = 8,
         overlap: float = 1.0,
@@ -237,11 +239,13 @@ class Hopfield:
             The "overlap" with the first pattern at the end of each run, or its average.
 
         Raises:
-            RequestError: unless there are at least two spins, one pattern, one run and two sweeps.
+            RequestError: unless there are at least two spins, one pattern, one run and two sweeps, or for a temperature
+                or an overlap out of range.
         """
         check_range("temperature", temperature, 0)
-        check_range("sweeps", sweeps, 2)
-        patterns = dynamics.count(n, load, runs, overlap)
+        check_range("overlap", overlap, -1, 1)
+        n, runs, sweeps = whole("n", n, 2), whole("runs", runs, 1), whole("sweeps", sweeps, 2)
+        patterns = count_examples(n, load)
         samples = np.empty(runs)
         for k, rng in enumerate(np.random.default_rng(seed).spawn(runs)):
             pattern, coupling, spins = dynamics.start(n, patterns, overlap, rng)

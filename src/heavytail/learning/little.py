@@ -18,8 +18,9 @@ from scipy.special import erf, log_expit, logsumexp
 
 from heavytail.errors import ConvergenceError, RequestError
 from heavytail.learning import _memory_dynamics as dynamics
+from heavytail.learning._arguments import check_range, count_examples, whole
 from heavytail.learning._gauss import Array, Real
-from heavytail.learning.results import Simulation, check_range
+from heavytail.learning.results import Simulation
 
 __all__ = ["LittleNetwork"]
 
@@ -48,7 +49,7 @@ class LittleNetwork:
         Raises:
             RequestError: unless n is at least 1 and the temperature above 0.
         """
-        return np.exp(_log_transitions(n, temperature))
+        return np.exp(_log_transitions(whole("n", n, 1), temperature))
 
     def spectral_gap(self, n: int, temperature: float) -> float:
         """Gap between the two largest eigenvalues of the chain of one pattern; 1 / gap is the memory's lifetime.
@@ -72,6 +73,7 @@ class LittleNetwork:
             RequestError: unless n is at least 1 and the temperature above 0.
             ConvergenceError: if the eigenvalue was not reached.
         """
+        n = whole("n", n, 1)
         k = np.arange(n, n // 2, -1)  # the numbers of aligned spins with M > 0
         full = _log_transitions(n, temperature)
         M = 2.0 * k - n
@@ -116,6 +118,7 @@ class LittleNetwork:
         n: int,
         load: float,
         temperature: float = 0.0,
+        *,
         seed: int | np.random.Generator = 0,
         runs: int = 8,
         overlap: float = 1.0,
@@ -137,11 +140,13 @@ class LittleNetwork:
             after one step, "first"; and the "period" of the end, 1 or 2, NaN at T > 0.
 
         Raises:
-            RequestError: unless there are at least two spins, one pattern, one run and two steps.
+            RequestError: unless there are at least two spins, one pattern, one run and two steps, or for a temperature
+                or an overlap out of range.
         """
         T = float(check_range("temperature", temperature, 0))
-        check_range("steps", steps, 2)
-        patterns = dynamics.count(n, load, runs, overlap)
+        check_range("overlap", overlap, -1, 1)
+        n, runs, steps = whole("n", n, 2), whole("runs", runs, 1), whole("steps", steps, 2)
+        patterns = count_examples(n, load)
         samples = np.empty((3, runs))
         for k, rng in enumerate(np.random.default_rng(seed).spawn(runs)):
             pattern, coupling, spins = dynamics.start(n, patterns, overlap, rng)
@@ -156,7 +161,6 @@ class LittleNetwork:
 
 
 def _log_transitions(n: int, temperature: float) -> Array:
-    check_range("n", n, 1)
     check_range("temperature", temperature, 0, open_low=True)
     k = np.arange(n + 1)
     drive = 2 * (2 * k[:, None] - n) / (n * temperature)

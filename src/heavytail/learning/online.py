@@ -18,18 +18,17 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 
 from heavytail.errors import ConvergenceError
+from heavytail.learning._arguments import check_label_noise, check_range, check_sizes, whole
 from heavytail.learning._gauss import Array
 from heavytail.learning._teacher import (
-    check_label_noise,
     compare,
-    count_examples,
+    draw_labels,
     draw_teachers,
-    flip,
     label_information,
     label_score,
     signal,
 )
-from heavytail.learning.results import LearningCurve, Simulation, check_range
+from heavytail.learning.results import LearningCurve, Simulation
 from heavytail.learning.rules import RuleState, state_of
 
 __all__ = ["OnlinePerceptron", "OptimalOnline"]
@@ -95,9 +94,9 @@ class OptimalOnline:
             `overlap` and `error` of each run.
 
         Raises:
-            RequestError: if there is no weight, no example or no run.
+            RequestError: if n and runs are no whole numbers from 1, or the load is less than one example.
         """
-        variance = np.ones(runs)  # 1 - R^2, as the student has it
+        variance = np.ones(whole("runs", runs, 1))  # 1 - R^2, as the student has it
 
         def step(field: Array, label: Array) -> Array:
             spread = np.sqrt(variance)
@@ -205,10 +204,10 @@ def _present(
     runs: int,
 ) -> Simulation:
     """Show fresh examples one by one to students that start from 0 and move along each input by step(field, label)."""
-    count, rng = count_examples(n, load, runs), np.random.default_rng(seed)
+    (n, count, runs), rng = check_sizes(n, load, runs), np.random.default_rng(seed)
     teachers, students = draw_teachers(n, runs, rng), np.zeros((runs, n))
     for _ in range(count):
         inputs = rng.standard_normal((runs, n)) / sqrt(n)
-        labels = flip(np.where(np.sum(inputs * teachers, axis=1) > 0, 1.0, -1.0), label_noise, rng)
+        labels = draw_labels(np.sum(inputs * teachers, axis=1), label_noise, rng)
         students += step(np.sum(inputs * students, axis=1), labels)[:, None] * inputs
     return Simulation(name, n, count / n, compare(students, teachers))

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from heavytail.errors import RequestError
+from heavytail.learning._arguments import check_number, check_range, check_sizes
 from heavytail.learning._gauss import Array, Real
-from heavytail.learning.results import Simulation, check_range
+from heavytail.learning.results import Simulation
 
 __all__ = ["RidgeRegression", "RidgeState", "unit_weights"]
 
@@ -61,7 +62,7 @@ class RidgeRegression:
         penalty: lambda, not negative; None for the best, which is `noise` at every load.
 
     Raises:
-        RequestError: if either is negative, or not a number.
+        RequestError: if either is negative, infinite, or not a number.
 
     Example:
         >>> print(f"{RidgeRegression(noise=0.2).solve(2.0).error:.8f}")
@@ -74,9 +75,9 @@ class RidgeRegression:
     penalty: float | None = None
 
     def __post_init__(self) -> None:  # noqa: D105
-        check_range("noise", self.noise, 0)
+        check_number("noise", self.noise, 0)
         if self.penalty is not None:
-            check_range("penalty", self.penalty, 0)
+            check_number("penalty", self.penalty, 0)
 
     def solve(self, load: ArrayLike, temperature: ArrayLike = 0.0) -> RidgeState:
         """Give errors at loads and temperatures that broadcast; inf where the measure has no bound.
@@ -143,17 +144,16 @@ class RidgeRegression:
         Raises:
             RequestError: if an argument is out of range, or the measure has no bound.
         """
-        check_range("load", load, 0, open_low=True)
-        check_range("temperature", temperature, 0)
+        (n, count, runs), temperature = check_sizes(n, load, runs), check_number("temperature", temperature, 0)
         penalty = self.noise if self.penalty is None else self.penalty
-        if temperature and not penalty and load <= 1:
+        if temperature and not penalty and count <= n:
             raise RequestError(
-                f"penalty is 0 at temperature {temperature:g} and load {load:g}; it must be above 0 there"
+                f"penalty is 0 at temperature {temperature:g} and load {count / n:g}; it must be above 0 there"
             )
         rng = np.random.default_rng(seed)
         samples = np.empty((runs, 2))
         for run in range(runs):
-            x = rng.standard_normal((round(load * n), n)) / sqrt(n)
+            x = rng.standard_normal((count, n)) / sqrt(n)
             w = unit_weights(n, rng)
             y = x @ w + sqrt(self.noise) * rng.standard_normal(len(x))
             # a fit to samples and weights that are shaken by the heat is a draw from the measure
@@ -161,7 +161,7 @@ class RidgeRegression:
             pull = sqrt(temperature) * rng.standard_normal(n)
             fit = _fit(x, shaken, penalty, pull)
             samples[run] = np.mean(np.square(fit - w)), np.mean(np.square(y - x @ fit))
-        return Simulation("ridge regression", n, load, {"error": samples[:, 0], "training_error": samples[:, 1]})
+        return Simulation("ridge regression", n, count / n, {"error": samples[:, 0], "training_error": samples[:, 1]})
 
 
 def _ridge(load: Array, temperature: Array, noise: Array, penalty: Array) -> tuple[Array, Array, Array]:

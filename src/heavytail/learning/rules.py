@@ -15,9 +15,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from heavytail.learning._arguments import check_label_noise, check_number, check_range
 from heavytail.learning._gauss import Array, Real
-from heavytail.learning._teacher import aligned_below, check_label_noise, draw_examples, signal
-from heavytail.learning.results import LearningCurve, Phase, Simulation, check_range
+from heavytail.learning._teacher import aligned_below, draw_examples, signal
+from heavytail.learning.results import LearningCurve, Phase, Simulation
 
 __all__ = ["Hebb", "PseudoInverse", "RidgeClassifier", "RuleState"]
 
@@ -110,7 +111,7 @@ class Hebb:
             `overlap`, `error` and `training_error` of each run.
 
         Raises:
-            RequestError: if there is no weight, no example or no run.
+            RequestError: if n and runs are no whole numbers from 1, or the load is less than one example.
         """
         examples = draw_examples(n, load, self.label_noise, runs, np.random.default_rng(seed))
         return examples.measure(self.name, np.einsum("rpn,rp->rn", examples.inputs, examples.labels))
@@ -146,7 +147,7 @@ class RidgeClassifier:
     def __post_init__(self) -> None:  # noqa: D105
         check_label_noise(self.label_noise)
         if self.penalty is not None:
-            check_range("penalty", self.penalty, 0)
+            check_number("penalty", self.penalty, 0, finite=False)
 
     @property
     def name(self) -> str:

@@ -17,16 +17,25 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 
 from heavytail.errors import RequestError
-from heavytail.learning._enumeration import Students, count_students, expected_students, expected_version_space, whole
+from heavytail.learning._arguments import (
+    check_label_noise,
+    check_name,
+    check_number,
+    check_weights,
+    count_examples,
+    whole,
+)
+from heavytail.learning._enumeration import StudentCounts, count_students, expected_students, expected_version_space
 from heavytail.learning._gauss import Array, overlap_error
-from heavytail.learning.results import Simulation, check_range
+from heavytail.learning._teacher import draw_labels
+from heavytail.learning.results import Simulation
 
 if TYPE_CHECKING:
     from heavytail.learning._metropolis import Walk
 
 __all__ = [
     "Hysteresis",
-    "Students",
+    "StudentCounts",
     "enumerate_students",
     "expected_students",
     "expected_version_space",
@@ -101,10 +110,10 @@ def sample_perceptron(
         >>> found.runs, found.load, sorted(found.samples)[:3]
         (4, 2.0, ['acceptance', 'error', 'overlap'])
     """
-    _one_of("weights", weights, ("spherical", "ising"))
-    _one_of("start", start, ("random", "teacher"))
+    check_weights(weights)
+    check_name("start", start, ("random", "teacher"))
     n, sweeps, temperature = whole("n", n, 2), whole("sweeps", sweeps, 2), _temperature(temperature)
-    count, noise = _patterns_at(n, load), _label_noise(label_noise)
+    count, noise = count_examples(n, load), check_label_noise(label_noise)
     metropolis, spherical = _walks()[0].metropolis, weights == "spherical"
 
     def run(rng: Generator) -> dict[str, float]:
@@ -147,7 +156,7 @@ def sample_version_space(
         >>> found.mean("vote_error") < found.mean("error")
         True
     """
-    n, sweeps, count = whole("n", n, 2), whole("sweeps", sweeps, 2), _patterns_at(n, load)
+    n, sweeps, count = whole("n", n, 2), whole("sweeps", sweeps, 2), count_examples(n, load)
     hit_and_run = _walks()[1].hit_and_run
 
     def run(rng: Generator) -> dict[str, float]:
@@ -188,7 +197,7 @@ def hysteresis(
         RequestError: if an argument is out of range, or numba is missing.
     """
     n, sweeps, temperature = whole("n", n, 2), whole("sweeps", sweeps, 2), _temperature(temperature)
-    counts, noise = sorted(_patterns_at(n, load) for load in loads), _label_noise(label_noise)
+    counts, noise = sorted(count_examples(n, load) for load in np.ravel(loads)), check_label_noise(label_noise)
     if not counts:
         raise RequestError("loads is empty; it must have at least one load")
     metropolis = _walks()[0].metropolis
@@ -213,7 +222,7 @@ def hysteresis(
 
 def enumerate_students(
     n: int, patterns: int, *, label_noise: float = 0.0, runs: int = 10, seed: int | Generator = 0
-) -> Students:
+) -> StudentCounts:
     """Count all 2^n Ising students of drawn patterns by distance from the teacher and by training errors.
 
     Args:
@@ -232,16 +241,15 @@ def enumerate_students(
         >>> print(versions.min(), np.mean(versions == 1) > 0.5)
         1 True
     """
-    n, patterns, noise = whole("n", n, 1, 24), whole("patterns", patterns, 0), _label_noise(label_noise)
+    n, patterns, noise = whole("n", n, 1, 24), whole("patterns", patterns, 0), check_label_noise(label_noise)
     streams = np.random.default_rng(seed).spawn(whole("runs", runs, 1))
-    return Students(n, patterns, np.stack([count_students(_draw(n, patterns, noise, rng)) for rng in streams]))
+    return StudentCounts(n, patterns, np.stack([count_students(_draw(n, patterns, noise, rng)) for rng in streams]))
 
 
 def _draw(n: int, count: int, label_noise: float, rng: Generator) -> Array:
     """Draw Gaussian inputs times the labels of a teacher of ones, of which some are flipped; shape (n, count)."""
     inputs = rng.standard_normal((n, count))
-    right = rng.random(count) >= label_noise
-    return inputs * np.where((inputs.sum(axis=0) > 0) == right, 1.0, -1.0)
+    return inputs * draw_labels(inputs.sum(axis=0), label_noise, rng)
 
 
 def _start(n: int, spherical: bool, rng: Generator) -> Array:
@@ -288,18 +296,5 @@ def _walks() -> tuple[ModuleType, ModuleType]:
     return _metropolis, _version_space
 
 
-def _patterns_at(n: int, load: float) -> int:
-    return round(n * float(check_range("load", load, 0, 1e6)))
-
-
 def _temperature(temperature: float) -> float:
-    return float(check_range("temperature", temperature, 0))
-
-
-def _label_noise(label_noise: float) -> float:
-    return float(check_range("label_noise", label_noise, 0, 0.5))
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise RequestError(f"{name} is {value!r}; it must be {' or '.join(map(repr, known))}")
+    return check_number("temperature", temperature, 0, finite=False)

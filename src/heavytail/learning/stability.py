@@ -23,10 +23,11 @@ from scipy.optimize.elementwise import find_root
 from scipy.special import ndtr
 
 from heavytail.errors import ConvergenceError
+from heavytail.learning._arguments import check_label_noise, check_range
 from heavytail.learning._gauss import Array, Real, phi
-from heavytail.learning._teacher import check_label_noise, draw_examples
+from heavytail.learning._teacher import draw_examples
 from heavytail.learning.capacity import separable_load
-from heavytail.learning.results import LearningCurve, Phase, Simulation, check_range
+from heavytail.learning.results import LearningCurve, Phase, Simulation
 from heavytail.learning.rules import RuleState, state_of
 
 __all__ = ["MaximumStability", "StabilityState"]
@@ -116,7 +117,7 @@ class MaximumStability:
 
     def learning_curve(self, loads: ArrayLike) -> LearningCurve:
         """Give the generalisation error along the loads: NaN above `separable_load`, the phase "none"."""
-        a = np.atleast_1d(check_range("loads", loads, 0, open_low=True))
+        a = np.atleast_1d(check_range("load", loads, 0, open_low=True))
         learned = a <= self.separable_load
         state, error, overlap = self.solve(a[learned]), np.full_like(a, np.nan), np.full_like(a, np.nan)
         error[learned], overlap[learned] = state.error, state.overlap
@@ -136,7 +137,7 @@ class MaximumStability:
             `overlap`, `error`, `training_error` and `margin` of each run; NaN where its labels are not separable.
 
         Raises:
-            RequestError: if there is no weight, no example or no run.
+            RequestError: if n and runs are no whole numbers from 1, or the load is less than one example.
         """
         examples = draw_examples(n, load, self.label_noise, runs, np.random.default_rng(seed))
         signed = examples.inputs * examples.labels[..., None] / sqrt(n)
@@ -147,8 +148,11 @@ class MaximumStability:
 
 def _widest(rows: Array) -> Array:
     """Shortest w with rows @ w >= 1, the widest margin for its length, shape (n,); NaN if there is none."""
-    target = np.append(np.zeros(rows.shape[1]), 1.0)
-    system = np.vstack([rows.T, np.ones(len(rows))])
-    rest = system @ nnls(system, target)[0] - target
+    count, n = rows.shape
+    target, system = np.append(np.zeros(n), 1.0), np.vstack([rows.T, np.ones(count)])
+    try:
+        rest = system @ nnls(system, target, maxiter=30 * count)[0] - target
+    except RuntimeError as error:
+        raise ConvergenceError(f"margin of {count} examples of {n} weights: {error}") from error
     w = np.divide(rest[:-1], -rest[-1], out=np.full_like(rest[:-1], np.nan), where=rest[-1] < 0)
     return w if np.all(rows @ w > 1 - 1e-6) else np.full_like(w, np.nan)

@@ -6,6 +6,7 @@ error of the estimate itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi, sqrt
 from typing import Protocol
@@ -13,12 +14,13 @@ from typing import Protocol
 import numpy as np
 from scipy.special import erf, erfcx, log_ndtr
 
-from heavytail.errors import RequestError
+from heavytail.learning._arguments import check_name
 from heavytail.learning._gauss import Array, H, phi
 
 __all__ = ["GaussianNoise", "LaplaceNoise", "Noise", "noise_of"]
 
 _STEPS = np.linspace(0.0, 1.0, 401)
+_MANY = 2e4  # from here on a series in 1/q has all digits
 _NODES, _WEIGHTS = (0.5 * (v + shift) for v, shift in zip(np.polynomial.legendre.leggauss(16), (1, 0), strict=True))
 
 
@@ -54,6 +56,9 @@ class Noise(Protocol):
     def information(self, q: Array) -> Array:
         """Fisher information of x for its location, E score^2."""
 
+    def spread(self, q: Array) -> Array:
+        """What the noise adds to q in 1 / information: from 1 / precision to its variance, with all digits."""
+
     def draw(self, size: int, rng: np.random.Generator) -> Array:
         """Independent values."""
 
@@ -86,6 +91,9 @@ class GaussianNoise(Noise):
     def information(self, q: Array) -> Array:
         return np.asarray(1 / (1 + q))
 
+    def spread(self, q: Array) -> Array:
+        return np.ones_like(q)
+
     def draw(self, size: int, rng: np.random.Generator) -> Array:
         return rng.standard_normal(size)
 
@@ -115,7 +123,12 @@ class LaplaceNoise(Noise):
 
     def score(self, x: Array, q: Array) -> Array:
         s = np.sqrt(q)
-        return np.asarray(-np.tanh(0.5 * (_log_one_sided(x, s) - _log_one_sided(-x, s))))
+        y = x / s
+        # near 0 the Gaussian part of both sides is the same; what is left differs little for large q
+        right, left = erfcx(np.maximum(s - np.abs(y), 0) / sqrt(2)), erfcx((s + np.abs(y)) / sqrt(2))
+        near = np.sign(y) * (left - right) / (left + right)
+        far = -np.tanh(0.5 * (_log_one_sided(x, s) - _log_one_sided(-x, s)))
+        return np.asarray(np.where(np.abs(y) < s, near, far))
 
     def log_density(self, x: Array, q: Array) -> Array:
         s = np.sqrt(q)
@@ -125,14 +138,24 @@ class LaplaceNoise(Noise):
         return np.asarray(mean + q)  # as the score is at least -1
 
     def information(self, q: Array) -> Array:
+        return self._mean(lambda x, q: np.square(self.score(x, q)), q)
+
+    def spread(self, q: Array) -> Array:
+        # J = (1 - M/q) / q, where M = E var(e|x) needs no difference of large numbers
+        explained = self._mean(lambda x, q: np.square(x + q * self.score(x, q)), q)  # E E[e|x]^2
+        t = 2 / np.maximum(q, _MANY)
+        hidden = np.where(q < _MANY, 2 - explained, 2 * (1 - t + t * t - 2.5 * t**3))  # by the cumulants of e
+        large, small = hidden / (1 - hidden / np.maximum(q, 1)), 1 / self.information(q) - q
+        return np.asarray(np.where(q < 1, small, large))
+
+    def _mean(self, f: Callable[[Array, Array], Array], q: Array) -> Array:
+        """E f(x, q) for f even and 0 at 0."""
         # trapezoid in u, x = s sinh u: the score turns within s of 0, the density ends at exp(-40)
-        s = np.sqrt(np.maximum(q, 1e-30))[..., None]  # below, it is that of e to all digits
+        s = np.sqrt(np.maximum(q, 1e-30))[..., None]  # below, the score is that of e to all digits
         end = np.arcsinh(12 + 40 / s)
         x = s * np.sinh(end * _STEPS)
-        weight = 2 * end * _STEPS[1] * np.hypot(s, x)  # the score is 0 at x = 0 and the density at the end
-        return np.asarray(
-            np.sum(weight * np.exp(self.log_density(x, s * s)) * np.square(self.score(x, s * s)), axis=-1)
-        )
+        weight = 2 * end * _STEPS[1] * np.hypot(s, x)  # f is 0 at x = 0 and the density at the end
+        return np.asarray(np.sum(weight * np.exp(self.log_density(x, s * s)) * f(x, s * s), axis=-1))
 
     def draw(self, size: int, rng: np.random.Generator) -> Array:
         return rng.laplace(size=size)
@@ -145,8 +168,7 @@ def noise_of(name: str) -> Noise:
         RequestError: if there is none.
     """
     known: dict[str, Noise] = {"gaussian": GaussianNoise(), "laplace": LaplaceNoise()}
-    if name not in known:
-        raise RequestError(f"noise is {name!r}; it must be one of {', '.join(known)}")
+    check_name("noise", name, tuple(known))
     return known[name]
 
 
