@@ -120,7 +120,7 @@ def test_every_temperature_that_is_a_number_has_a_state():
         Annealed("ising").solve(1.0, np.inf)
 
 
-def test_the_annealed_transition_is_too_late_for_clean_labels_and_too_early_for_noisy_ones():
+def test_the_annealed_transition_is_too_late_for_clean_labels_and_too_early_for_noisier_ones():
     for noise, T, annealed, true in ((0.0, 0.0, 1.448, 1.245), (0.1, 0.0, 1.659, 2.514), (0.1, 1.0, 2.889, 3.230)):
         assert Annealed("ising", noise).transition(T) == pytest.approx(annealed, abs=6e-4)
         assert transitions(Perceptron("ising", noise), [T]).transition[0] == pytest.approx(true, abs=6e-4)

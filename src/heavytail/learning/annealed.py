@@ -188,10 +188,9 @@ class _Theory(ABC):
         with np.errstate(all="ignore"):  # what comes of it is refused
             low, high = np.full(load.shape, np.log(_FIRST)), np.log(end)
             _refuse(excess(low, load, temperature) > 0, load, temperature, "too small: the overlap is below 1e-300")
-            ends = (
-                "above the spinodal: there is no poor state" if self._jumps else "too large: the error is below 1e-130"
-            )
-            _refuse(load > self._load(end, temperature), load, temperature, ends)
+            beyond = load > self._load(end, temperature)
+            folds = "above the spinodal: there is no poor state"
+            _refuse(beyond, load, temperature, folds if self._jumps else "too large: the error is below 1e-130")
             found = find_root(excess, (low, high), args=(load, temperature))
             failed = ~(found.success & (np.abs(found.f_x) <= _RESIDUAL))
         _refuse(failed, load, temperature, "too hard: the overlap was not found")
@@ -218,7 +217,7 @@ class Annealed(_Theory):
     .. math:: -\beta f = S(R) + \alpha \ln \big[ 1 - (1 - e^{-\beta}) (\lambda + (1 - 2 \lambda) \epsilon(R)) \big]
 
     It is a bound of the free energy, exact at high temperature. At low temperature it puts Ising students' transition
-    too late for clean labels (at temperature 0 at a load of 1.448, truly 1.245) and too early for noisy ones (1.659,
+    too late for clean labels (at temperature 0 at a load of 1.448, truly 1.245) and too early for noisier ones (1.659,
     truly 2.514, where a tenth is flipped). At temperature 0 its error is also the bound of Haussler, Kearns, Seung and
     Tishby (1996) at the transition (Seung, Sompolinsky and Tishby 1992).
 

@@ -84,13 +84,13 @@ def gardner_capacity(margin: ArrayLike = 0.0) -> Real:
         margin: kappa, not negative, where replica symmetry holds; of any shape.
 
     Raises:
-        RequestError: for a negative margin.
+        RequestError: for a negative margin, or one above 1e150.
 
     Example:
         >>> print(gardner_capacity(0.0), f"{gardner_capacity(1.0):.6f}")
         2.0 0.519572
     """
-    kappa = check_range("margin", margin, 0.0)
+    kappa = check_range("margin", margin, 0.0, 1e150)  # its square is a number
     return (1 / _mean_square(kappa))[()]
 
 

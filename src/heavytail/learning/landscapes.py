@@ -328,7 +328,7 @@ class SherringtonKirkpatrick:
     def solve(self, temperature: ArrayLike) -> SpinGlassState:
         """Give the state at each temperature, of any shape.
 
-        Couplings beyond twelve standard deviations are left out: in fields above 12 the replicon is 1 when it is cold.
+        Noise beyond twelve standard deviations are left out: in fields above 12 the replicon is 1 when it is cold.
 
         Raises:
             RequestError: for a temperature that is not positive and finite.

@@ -292,7 +292,7 @@ class Perceptron:
         )  # fmt: skip
 
 
-def poor_phase(weights: str, load: Array, glass: Array, spinodal: Array, unsolved: Array) -> NDArray[np.str_]:
+def poor_phase(weights: str, load: Array, glass: Array, spinodal: Array, unsolved: Array) -> np.ndarray:
     """Give the phase of the state that grows from no load, for loads that broadcast against the lines.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from heavytail.learning._branch import Branch
@@ -60,12 +60,12 @@ class PhaseDiagram:
     loads: Array
     temperatures: Array
     error: Array
-    phase: NDArray[np.str_]
-    random_start: NDArray[np.str_]
+    phase: np.ndarray
+    random_start: np.ndarray
     lines: Transitions
 
     @property
-    def region(self) -> NDArray[np.str_]:
+    def region(self) -> np.ndarray:
         """What a figure tells apart, shape (m, n): the phase, and where it is perfect what a random start meets first.
 
         That is "metastable" where it is poor, "metastable glass" where it is a spin glass.
