@@ -8,9 +8,10 @@ from scipy.optimize import brentq, minimize
 from scipy.stats import norm
 
 from heavytail.errors import ConvergenceError, RequestError
+from heavytail.learning._storage import widest
 from heavytail.learning._teacher import draw_examples
 from heavytail.learning.rules import Hebb, PseudoInverse
-from heavytail.learning.stability import MaximumStability, _widest
+from heavytail.learning.stability import MaximumStability
 
 LOADS = np.array([0.5, 1.0, 2.0, 5.0, 10.0])
 
@@ -117,8 +118,8 @@ def test_the_widest_student_is_that_of_a_general_minimiser():
     constraint = {"type": "ineq", "fun": lambda w: rows @ w - 1, "jac": lambda w: rows}
     start = 10 * examples.teachers[0]
     other = minimize(lambda w: w @ w, start, jac=lambda w: 2 * w, constraints=constraint, tol=1e-14)
-    assert _widest(rows) == pytest.approx(other.x, rel=1e-6)
-    assert np.min(rows @ _widest(rows)) == pytest.approx(1, abs=1e-9)
+    assert widest(rows) == pytest.approx(other.x, rel=1e-6)
+    assert np.min(rows @ widest(rows)) == pytest.approx(1, abs=1e-9)
 
 
 def test_runs_whose_labels_are_not_separable_have_no_student():

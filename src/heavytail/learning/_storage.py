@@ -13,6 +13,7 @@ from scipy.optimize.elementwise import find_root
 
 from heavytail.errors import ConvergenceError
 from heavytail.learning._gauss import Array, gaussian_rule, hazard, log_H
+from heavytail.learning._teacher import draw_labels
 
 __all__ = [
     "MOST_SPINS",
@@ -69,16 +70,14 @@ def invert_branch(name: str, function: Callable[[Array], Array], bracket: tuple[
 def noisy_examples(patterns: int, n: int, label_noise: float, rng: np.random.Generator) -> Array:
     """Draw Gaussian patterns times their labels, shape (patterns, n): the teacher is the first axis."""
     inputs = rng.standard_normal((patterns, n))
-    flipped = rng.random(patterns) < label_noise
-    labels = np.where((inputs[:, 0] > 0) ^ flipped, 1.0, -1.0)
-    return inputs * labels[:, None]
+    return inputs * draw_labels(inputs[:, 0], label_noise, rng)[:, None]
 
 
-def maximum_margin(examples: Array) -> float:
-    r"""Give the largest kappa with examples . w >= kappa |w| for some w; 0 where no w has them all positive.
+def widest(examples: Array) -> Array:
+    """Give the shortest w with examples . w >= 1, shape (n,), which has the widest margin; NaN if there is none.
 
-    The shortest w with examples . w >= 1 is a least-distance problem, solved as non-negative least squares (Lawson and
-    Hanson 1974, ch. 23): its residual has norm r with kappa = r / \sqrt{1 - r^2}, and r = 0 where there is no such w.
+    This least-distance problem is solved as non-negative least squares (Lawson and Hanson 1974, ch. 23): w is made of
+    its residual, of which nothing is left where there is no such w.
 
     Args:
         examples: inputs times labels, shape (patterns, n).
@@ -87,14 +86,18 @@ def maximum_margin(examples: Array) -> float:
         ConvergenceError: if the active set was not found.
     """
     patterns, n = examples.shape
-    target = np.zeros(n + 1)
-    target[n] = 1.0
+    target, system = np.append(np.zeros(n), 1.0), np.vstack([examples.T, np.ones(patterns)])
     try:
-        _, residual = nnls(np.vstack([examples.T, np.ones(patterns)]), target, maxiter=30 * patterns)
+        rest = system @ nnls(system, target, maxiter=30 * patterns)[0] - target
     except RuntimeError as error:
         raise ConvergenceError(f"margin of {patterns} examples of {n} inputs: {error}") from error
-    margin = residual / np.sqrt((1 - residual) * (1 + residual))
-    return float(margin) if margin > 1e-12 else 0.0  # a margin of rounding errors is none
+    w = np.divide(rest[:-1], -rest[-1], out=np.full_like(rest[:-1], np.nan), where=rest[-1] < 0)
+    return w if np.all(examples @ w > 1 - 1e-6) else np.full_like(w, np.nan)
+
+
+def maximum_margin(examples: Array) -> float:
+    """Give the largest kappa with examples . w >= kappa |w| for some w; 0 where no w has them all positive."""
+    return float(np.nan_to_num(1 / np.linalg.norm(widest(examples))))
 
 
 def count_ising_solutions(examples: Array, margin: float) -> int:

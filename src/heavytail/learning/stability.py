@@ -18,13 +18,13 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import nnls
 from scipy.optimize.elementwise import find_root
 from scipy.special import ndtr
 
 from heavytail.errors import ConvergenceError
 from heavytail.learning._arguments import check_label_noise, check_range
 from heavytail.learning._gauss import Array, Real, phi
+from heavytail.learning._storage import widest
 from heavytail.learning._teacher import draw_examples
 from heavytail.learning.capacity import separable_load
 from heavytail.learning.results import LearningCurve, Phase, Simulation
@@ -141,18 +141,6 @@ class MaximumStability:
         """
         examples = draw_examples(n, load, self.label_noise, runs, np.random.default_rng(seed))
         signed = examples.inputs * examples.labels[..., None] / sqrt(n)
-        students = np.array([_widest(rows) for rows in signed])
+        students = np.array([widest(rows) for rows in signed])
         margin = np.min(np.einsum("rpn,rn->rp", signed, students), axis=1) * sqrt(n) / np.linalg.norm(students, axis=1)
         return examples.measure(self.name, students, margin=margin)
-
-
-def _widest(rows: Array) -> Array:
-    """Shortest w with rows @ w >= 1, the widest margin for its length, shape (n,); NaN if there is none."""
-    count, n = rows.shape
-    target, system = np.append(np.zeros(n), 1.0), np.vstack([rows.T, np.ones(count)])
-    try:
-        rest = system @ nnls(system, target, maxiter=30 * count)[0] - target
-    except RuntimeError as error:
-        raise ConvergenceError(f"margin of {count} examples of {n} weights: {error}") from error
-    w = np.divide(rest[:-1], -rest[-1], out=np.full_like(rest[:-1], np.nan), where=rest[-1] < 0)
-    return w if np.all(rows @ w > 1 - 1e-6) else np.full_like(w, np.nan)
