@@ -24,7 +24,10 @@ __all__ = [
     "noisy_examples",
     "spin_means",
     "storing_means",
+    "widest",
 ]
+
+_ROUNDING = 1e-12  # a margin below is made of rounding errors
 
 MOST_SPINS = 24
 """Most Ising weights to enumerate: 2^24 configurations, a quarter of a gigabyte."""
@@ -91,8 +94,8 @@ def widest(examples: Array) -> Array:
         rest = system @ nnls(system, target, maxiter=30 * patterns)[0] - target
     except RuntimeError as error:
         raise ConvergenceError(f"margin of {patterns} examples of {n} inputs: {error}") from error
-    w = np.divide(rest[:-1], -rest[-1], out=np.full_like(rest[:-1], np.nan), where=rest[-1] < 0)
-    return w if np.all(examples @ w > 1 - 1e-6) else np.full_like(w, np.nan)
+    length = float(rest @ rest)  # that is -rest[-1], which has fewer digits
+    return rest[:-1] / length if length > _ROUNDING**2 else np.full(n, np.nan)
 
 
 def maximum_margin(examples: Array) -> float:
