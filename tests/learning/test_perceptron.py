@@ -218,12 +218,13 @@ def test_arguments_of_any_shape_are_broadcast():
         (lambda: Perceptron(label_noise=0.5), "label_noise is 0.5: labels that know nothing of a teacher"),
         (lambda: Perceptron().solve(-1.0), "load is -1; it must be above 0 and at most 1e+09"),
         (lambda: Perceptron().solve(1.0, float("inf")), "temperature is inf; it must be at least 0 and at most 1e+09"),
-        (lambda: Perceptron(label_noise=[0.1, 0.2]), "label_noise is an array of 2; it must be one number"),
+        (lambda: Perceptron(label_noise=[0.1, 0.2]), "label_noise is an array of shape (2,); it must be one number"),
         (lambda: Perceptron().solve([1, 2], [0, 1, 2]), "load of shape (2,) and temperature of shape (3,) do not fit"),
         (lambda: Perceptron().solve("much"), "load is 'much'; it must be a number or an array of numbers"),
         (lambda: Perceptron().solve(float("nan")), "load is nan; it must be above 0"),
         (lambda: Perceptron().solve(1.0, -0.5), "temperature is -0.5; it must be at least 0"),
-        (lambda: Perceptron().solve(1.0, branch="best"), "branch is 'equilibrium' or 'poor'; got 'best'"),
+        (lambda: Perceptron().learning_curve([1.0], [0.0, 1.0]), "temperature is an array of shape (2,)"),
+        (lambda: Perceptron().solve(1.0, branch="best"), "branch is 'best'; it must be one of equilibrium, poor"),
     ],
 )
 def test_a_wrong_argument_is_refused_in_one_line(call, message):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heavytail.errors import ConvergenceError, RequestError
-from heavytail.learning._arguments import check_range, check_weights
+from heavytail.learning._arguments import check_label_noise, check_name, check_number, check_range, check_weights
 from heavytail.learning._branch import Branch
 from heavytail.learning._gauss import Array, Real
 from heavytail.learning._replica import PRIORS
@@ -75,8 +75,7 @@ def check_student(weights: str, label_noise: float) -> None:
         RequestError: naming the argument.
     """
     check_weights(weights)
-    if check_range("label_noise", label_noise, 0, 0.5).ndim:
-        raise RequestError(f"label_noise is an array of {np.size(label_noise)}; it must be one number")
+    check_label_noise(label_noise)
     if label_noise == 0.5:
         raise RequestError("label_noise is 0.5: labels that know nothing of a teacher; see the storage capacities")
 
@@ -175,7 +174,8 @@ class Perceptron:
             >>> curve.error.round(4), curve.phase.tolist()
             (array([0.3105, 0.2669, 0.    ]), ['poor', 'poor', 'perfect'])
         """
-        state = self._states(np.atleast_1d(check_load(loads)), float(check_temperature(temperature)), branch)
+        temperature = check_number("temperature", temperature, 0, _MOST)
+        state = self._states(np.atleast_1d(check_load(loads)), temperature, branch)
         valid = (state.residual <= _PRECISE) & (state.phase != Phase.SPIN_GLASS)
         bayes = vote and np.isclose(temperature, self.nishimori_temperature)
         overlap = state.overlap / np.sqrt(state.self_overlap) if vote else state.overlap
@@ -252,8 +252,7 @@ class Perceptron:
         return self.weights == "ising"
 
     def _states(self, load: ArrayLike, temperature: ArrayLike, branch: str) -> PerceptronState:
-        if branch not in ("equilibrium", "poor"):
-            raise RequestError(f"branch is 'equilibrium' or 'poor'; got {branch!r}")
+        check_name("branch", branch, ("equilibrium", "poor"))
         loads, temperatures = _together(check_load(load), check_temperature(temperature))
         distinct, row = np.unique(temperatures.ravel(), return_inverse=True)
         traced = Branch.trace(self.weights, self.label_noise, distinct, enough=loads.max(initial=0))
