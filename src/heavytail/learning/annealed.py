@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize.elementwise import find_root
 
 from heavytail.errors import ConvergenceError, RequestError
-from heavytail.learning._arguments import check_range
+from heavytail.learning._arguments import check_name, check_range
 from heavytail.learning._counting import spin_entropy
 from heavytail.learning._gauss import Array, Real
 from heavytail.learning.perceptron import check_student
@@ -156,8 +156,7 @@ class _Theory(ABC):
             ConvergenceError: if the poor state is asked for beyond its spinodal, or a load so large that the error is
                 below 1e-130, or so small that the overlap is below 1e-300.
         """
-        if branch not in ("equilibrium", "poor"):
-            raise RequestError(f"branch is 'equilibrium' or 'poor'; got {branch!r}")
+        check_name("branch", branch, ("equilibrium", "poor"))
         loads, temperatures = np.broadcast_arrays(check_range("load", load, 0, open_low=True), self._check(temperature))
         shape, loads, temperatures = loads.shape, loads.ravel(), temperatures.ravel()
         end, jump = np.full(loads.shape, _LAST), np.full(loads.shape, np.inf)
