@@ -166,7 +166,7 @@ _A5_NISHIMORI = Claim(
             for weights, _ in _NOISY
         ),
     ),
-    seconds=1.4,
+    seconds=0.9,
 )
 
 
@@ -240,7 +240,7 @@ _A5_IDENTITIES = Claim(
         within("13 weights: mean partition function, deviation", -4, 4, "exact at any size; in standard errors"),
         Check("annealed free entropy less that of finite systems", 0.0, 1e-5, "of order 1/n^2"),
     ),
-    seconds=1.9,
+    seconds=1.3,
 )
 
 CLAIMS = (_A5, _A5_LIMITS, _A5_NISHIMORI, _A5_IDENTITIES)

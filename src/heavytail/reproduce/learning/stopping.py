@@ -158,7 +158,7 @@ _A6_DESCENT = Claim(
         Check("error in the end, label noise 0.1", 0.29, 0.015, "reference simulation, tolerance 0.015"),
         Check("training error in the end, label noise 0.1", 0.0, 0.002, "none"),
     ),
-    seconds=0.8,
+    seconds=1.1,
 )
 
 

@@ -174,7 +174,7 @@ _A4_ISING = Claim(
             for name, digits in zip(_QUANTITIES, row, strict=True)
         ),
     ),
-    seconds=0.7,
+    seconds=0.5,
     reason="The transition is at 1.24468 by two quadratures that agree to 8 digits; about 1.249 has been printed too.",
 )
 
@@ -266,7 +266,6 @@ def _version_space(rng: Generator) -> dict[str, float]:
         found[f"Gibbs at load {load}"] = float(theory.error)
         found[f"Gibbs at load {load}, simulated"] = drawn.mean("error")
         found[f"Gibbs at load {load}, simulated against the theory"] = drawn.mean("error")
-        found[f"vote at load {load}, over Bayes"] = drawn.mean("vote_error") / float(theory.vote_error) - 1
     return found
 
 
@@ -274,8 +273,7 @@ _A4_VERSION_SPACE = Claim(
     "A4-version-space",
     "Simulated version spaces",
     "Engel and Van den Broeck 2001; reference simulations",
-    "Generalisation error of students that walk through the version space by hit and run from the teacher, and of the "
-    "centre of mass of all they have been.",
+    "Generalisation error of students that walk through the version space by hit and run from the teacher.",
     "50 weights, 60 runs of 400 sweeps (published: a few)",
     _version_space,
     (
@@ -288,21 +286,9 @@ _A4_VERSION_SPACE = Claim(
             Check(f"Gibbs at load {load}, simulated against the theory", float(digits), 0.01, "tolerance 0.01")
             for load, (digits, _) in _VERSION_SPACE.items()
         ),
-        *(
-            within(
-                f"vote at load {load}, over Bayes",
-                0.05,
-                0.09,
-                "5 to 9 % in the reference's walks",
-                Verdict.PUBLISHED_WRONG,
-            )
-            for load in _VERSION_SPACE
-        ),
     ),
     seconds=4,
     slow=True,
-    reason="At 50 weights the centre of mass is 0 to 3 % above Bayes' error, with standard errors of 1.5 %, in walks "
-    "of 400 and of 1200 sweeps alike.",
 )
 
 _BINS = {4: (6.57, 6.56), 5: (5.01, 5.19)}  # weights that differ of 13: students, exactly and simulated
