@@ -25,7 +25,7 @@ from heavytail.learning.stability import MaximumStability
 from heavytail.learning.vsdl import VSDL
 
 SEED = 2
-FINER = 4
+FINER = 8
 
 
 def curves() -> Figure:
@@ -64,7 +64,7 @@ def vsdl() -> Figure:
     load, temperatures = 2.8, np.linspace(0.02, 1.3, 45)
     path = VSDL().path(load, randomised=0.5, cold=0.2, warm=0.7)
     effective = np.linspace(0.6, load, 45)
-    model = VSDL().phase_diagram(effective, temperatures)
+    model = VSDL().phase_diagram(np.linspace(0.6, load, 200), np.linspace(0.02, 1.3, 100))
     return plots.vsdl_planes(path, model, _noisy_plane(load, effective, temperatures))
 
 
@@ -164,7 +164,7 @@ def retrieval() -> Figure:
         overlaps[heat][known] = model.solve(loads[known], heat).overlap
     points = (0.02, 0.05, 0.08, 0.11, 0.13, 0.15, 0.17)
     drawn = {heat: [model.simulate(1000, load, heat, seed=SEED, runs=16) for load in points] for heat in (0.0, 0.2)}
-    return plots.memory_curves(loads, overlaps, drawn)
+    return plots.memory_curves({heat: (loads, overlap) for heat, overlap in overlaps.items()}, drawn)
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {

@@ -1,16 +1,20 @@
 import json
 import subprocess
 import sys
-from math import inf, isclose
+from math import isclose
 
 import numpy as np
 import pytest
 from rich.cells import cell_len
 
 from heavytail.cli import main
+from heavytail.cli.learning.grids import dense, traced
 from heavytail.cli.learning.shared import number_list, solve_where_possible
+from heavytail.cli.learning.simulated import out_of_equilibrium
 from heavytail.errors import ConvergenceError
-from heavytail.learning.results import LearningCurve
+from heavytail.learning.perceptron import Perceptron
+from heavytail.learning.results import LearningCurve, Simulation
+from heavytail.terminal.learning import Column
 
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
 
@@ -55,7 +59,8 @@ def test_the_curves_are_those_of_the_reference(capsys):
         "maximum stability": [0.328850, 0.265712, 0.188479, 0.093827, 0.049183],
     }
     assert loads == [0.5, 1, 2, 5, 10]
-    assert {"best ridge", "optimal online", "online perceptron", "annealed"} < set(curves)
+    assert {"best ridge", "optimal online", "online perceptron"} < set(curves)
+    assert not any("annealed" in name for name in curves)  # a theory, no student
     for name, errors in expected.items():
         assert curves[name]["error"] == pytest.approx(errors, abs=1e-5)
         assert curves[name]["residual"] < 1e-8
@@ -68,7 +73,7 @@ def test_ising_students_jump_to_the_teacher(capsys):
     assert curves["Gibbs"]["error"][:3] == pytest.approx([0.405317, 0.310526, 0.266868], abs=1e-5)
     assert curves["Bayes"]["error"][:3] == pytest.approx([0.317903, 0.230626, 0.195239], abs=1e-5)
     assert curves["Gibbs"]["phase"] == ["poor"] * 4 + ["perfect"] * 2
-    assert curves["annealed"]["phase"] == ["poor"] * 5 + ["perfect"]
+    assert curves["annealed (approximation)"]["phase"] == ["poor"] * 5 + ["perfect"]
     assert curves["Gibbs"]["overlap"][-1] == 1
     assert loads[-1] == 1.45
 
@@ -108,8 +113,8 @@ def test_what_has_no_solution_is_empty_and_its_reason_told(capsys):
 def test_nothing_but_loads_without_a_solution_is_no_failure(capsys, tmp_path):
     for arguments in (
         ["memory", "--loads", "0.2,0.3"],
-        ["curve", "gibbs", "maximum-stability", "--label-noise", "0.1", "--loads", "5"],
-        ["curve", "--against", "temperature", "--loads", "5", "--label-noise", "0.1", "--temperatures", "0,0.01"],
+        ["curve", "gibbs", "maximum-stability", "--label-noise", "0.1", "--loads", "5,6"],
+        ["curve", "--against", "temperature", "--loads", "5", "--label-noise", "0.1", "--temperatures", "0.01,0.05"],
     ):
         assert main(["learning", *arguments, "--plot", str(tmp_path / "figure.png")]) == 0
         out, err = capsys.readouterr()
@@ -244,12 +249,76 @@ def test_every_student_that_can_be_simulated_is(capsys):
             "--simulate", "101",
         )  # fmt: skip
         for curve in found["results"]["curves"]:
-            assert bool(curve["simulations"]) == (curve["student"] not in ("annealed", "high-temperature"))
+            assert curve["simulations"]
             for point in curve["simulations"]:
                 assert abs(point["error"] - curve["error"][0]) < 0.04
 
 
+def test_walks_that_are_not_in_equilibrium_are_named(capsys):
+    # from random weights at temperature 0, Ising walks freeze with errors, where the theory has none
+    arguments = ["curve", "gibbs", "--weights", "ising", "--loads", "0.5,2,3", "--simulate", "60", "--sweeps", "100"]
+    found = document(capsys, *arguments)
+    assert any("walks from random weights that are not in equilibrium: load" in note for note in found["notes"])
+    assert all(point["training_error"] > 0 for point in found["results"]["curves"][0]["simulations"][1:])
+    assert main(["learning", *arguments]) == 0
+    assert "training" in capsys.readouterr().out
+    # from the teacher they stay with it
+    found = document(capsys, *arguments[:5], "2,3", *arguments[6:], "--start", "teacher", "--runs", "4")
+    points = found["results"]["curves"][0]["simulations"]
+    assert [(point["error"], point["training_error"], point["runs"]) for point in points] == [(0, 0, 4)] * 2
+    assert found["notes"] == []
+    assert found["settings"]["start"] == "teacher"
+
+
+def test_walks_that_are_in_equilibrium_are_not_named(capsys):
+    found = document(
+        capsys, "curve", "gibbs", "--weights", "ising", "--temperature", "1", "--loads", "0.5,1", "--simulate", "200",
+    )  # fmt: skip
+    assert found["notes"] == []
+
+
+def test_two_students_further_from_each_other_than_from_the_teacher_are_not_in_equilibrium():
+    noise = np.linspace(-0.01, 0.01, 8)
+    load, model = 2.0, Perceptron(label_noise=0.1)
+    right = model.solve(load, model.nishimori_temperature)
+
+    def walked(training_error, gap):
+        samples = {
+            "training_error": training_error + noise, "overlap": 0.5 + noise[::-1], "self_overlap": 0.5 + noise + gap,
+        }  # fmt: skip
+        point = Simulation("walk", 50, load, samples)
+        return out_of_equilibrium(model, model.nishimori_temperature, [point])
+
+    assert walked(right.training_error, 0.0) == []
+    assert walked(right.training_error + 0.05, 0.0) == [load]
+    assert walked(right.training_error, 0.1) == [load]
+
+
 # ---------------------------------------------------------------------------------------------------------- tables
+
+
+def test_only_what_was_asked_for_is_in_a_table(capsys):
+    assert main(["learning", "capacity", "--margin", "0,1"]) == 0
+    out = capsys.readouterr().out
+    assert "margin" in out
+    assert "noise" not in out
+    assert main(["learning", "phases", "--weights", "spherical", "--temperatures", "0,1"]) == 0
+    out = capsys.readouterr().out
+    assert "spherical weights learn smoothly" in out
+    assert out.splitlines()[1].split() == ["temperature", "glass"]
+
+
+def test_small_numbers_keep_their_digits_and_zero_has_none():
+    column = Column("x", [0.0, 1.23456e-5, 0.5, -2e-4], ".4f")
+    assert column.cells(range(4)) == ["0", "1.235e-05", "0.5000", "-0.0002"]
+    assert Column("x", [0.0, 1.23456e-8, 0.5], ".3%").cells(range(3)) == ["0%", "1.235e-06%", "50.000%"]
+
+
+def test_the_bound_of_vapnik_and_chervonenkis_falls_below_one_by_default(capsys):
+    found = document(capsys, "bound")["results"]
+    assert (found["loads"][0], found["loads"][-1]) == (0.1, 100)
+    assert found["limit"]["VC dimension"][0] == 1
+    assert found["limit"]["VC dimension"][-1] < 1
 
 
 def test_a_long_table_is_thinned_and_says_so(capsys):
@@ -356,13 +425,13 @@ def test_without_matplotlib_a_figure_is_refused_before_the_work(tmp_path, capsys
         (["curve", "--loads=-1:2:3"], "load is -1; it must be above 0"),
         (["curve", "--loads", "1:2"], "argument --loads: '1:2' is not START:STOP:COUNT"),
         (["curve", "--loads", "1:2:x"], "argument --loads: '1:2:x' is not"),
-        (["curve", "--loads", "0:2:5:log"], "argument --loads: '0:2:5:log' is not"),
+        (["curve", "--loads", "0:2:5:log"], "START and STOP are 0 and 2; with :log both must be above 0"),
         (["curve", "--loads", "1:2:5:lin"], "argument --loads: '1:2:5:lin' is not"),
         (["curve", "--loads", "one"], "argument --loads: 'one' is not"),
         (["curve", "--loads", ""], "argument --loads: '' is not"),
         (["curve", "--loads", "1,nan"], "argument --loads: '1,nan' has a number that is not finite"),
-        (["curve", "--loads", "1:2:1"], "argument --loads: '1:2:1' is not"),
-        (["curve", "--loads", "1:2:1000000"], "argument --loads: '1:2:1000000' is not"),
+        (["curve", "--loads", "1:2:1"], "argument --loads: COUNT is 1; it must be from 2 to 100000"),
+        (["curve", "--loads", "1:2:1000000"], "argument --loads: COUNT is 1000000; it must be from 2 to 100000"),
         (["curve", "--label-noise", "0.6"], "label_noise is 0.6; it must be at least 0 and at most 0.5"),
         (["curve", "--label-noise", "0.5"], "label_noise is 0.5"),
         (["curve", "--temperature", "-1"], "temperature is -1"),
@@ -391,7 +460,30 @@ def test_without_matplotlib_a_figure_is_refused_before_the_work(tmp_path, capsys
         (["phases", "--path", "2,.5,.2,.1"], "warm is 0.1; it must be above cold, 0.2"),
         (["phases", "--path", "2,.5,.2,.8", "--label-noise", ".1"], "leave out --label-noise"),
         (["phases", "--label-noise", "0.7"], "label_noise is 0.7"),
-        (["phases", "--temperatures", "2,1", "--plot", "figure.png"], "temperatures of a figure must ascend"),
+        (["phases", "--temperatures", "1", "--plot", "figure.png"], "--plot needs a range of temperatures; 1 is one"),
+        (["curve", "--loads", "1", "--plot", "figure.png"], "--plot needs a range of loads; 1 is one value"),
+        (["capacity", "--margin", "1", "--plot", "figure.png"], "--plot needs a range of margin; 1 is one value"),
+        (
+            ["curve", "hebb", "--loads", "1,2", "--label-noise", "0:0.4:10", "--plot", "figure.png"],
+            "--plot draws at most 9 lines that can be told apart; this asks for 10",
+        ),
+        (["curve", "hebb", "--temperature", "0.5"], "hebb: no temperature to choose"),
+        (["curve", "--seed", "1"], "--seed goes with --simulate N"),
+        (["curve", "gibbs", "--sweeps", "100"], "--sweeps goes with --simulate N"),
+        (["memory", "--runs", "3"], "--runs goes with --simulate N"),
+        (["memory", "--phases", "--seed", "3"], "--seed goes with --simulate N"),
+        (["curve", "hebb", "--simulate", "9", "--runs", "1"], "--runs is 1; it must be at least 2"),
+        (["curve", "hebb", "--simulate", "9", "--start", "teacher"], "--start and --sweeps are of walks"),
+        (["curve", "gibbs", "--simulate", "9", "--start", "random"], "are walked from the teacher"),
+        (["curve", "annealed", "--simulate", "9"], "annealed is an approximate theory"),
+        (["curve", "regression", "--simulate", "9", "--sweeps", "4"], "regression has no --sweeps"),
+        (["curve", "hebb", "--simulate", "1000000000"], "the limit, 2.5e+08, allows n up to 1066"),
+        (["memory", "--simulate", "10000000"], "the limit, 2.5e+08, allows n up to"),
+        (["curve", "regression", "--simulate", "1000000"], "the limit, 2.5e+08, allows n up to"),
+        (["bound", "--n", "1000000000"], "--n is 1000000000; it must be at most 1000000"),
+        (["bound", "--delta", "0.1"], "--delta is of bounds for N weights: it goes with --n N"),
+        (["curve", "--json", ""], "--json is empty; it must be the name of a file"),
+        (["capacity", "--margin=-1,0"], "replica symmetry, on which the capacity rests, fails"),
         (["capacity", "--margin", "-1"], "margin is -1"),
         (["capacity", "--patterns", "10"], "--patterns and --n go together"),
         (["capacity", "--patterns", "10.5", "--n", "5"], "patterns is 10.5; it must be whole"),
@@ -423,7 +515,71 @@ print(sorted({"numpy", "scipy", "matplotlib", "rich", "pandas"} & set(sys.module
     assert "online-perceptron" in done.stdout
 
 
+def test_a_closed_standard_output_is_no_fault(tmp_path):
+    path = tmp_path / "data.json"
+    command = f'"{sys.executable}" -m heavytail learning curve hebb --loads 1 --json "{path}" >&-'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(path.read_text())["question"] == "curve"
+
+
 # ---------------------------------------------------------------------------------------------------------- pieces
+
+
+def test_a_dense_grid_has_what_was_asked_for_and_is_spaced_like_it():
+    even = dense([0.5, 1.0, 2.0, 4.0])
+    assert {0.5, 1.0, 2.0, 4.0} < set(even)
+    assert np.max(np.diff(even)) < 0.02
+    assert np.min(np.diff(even)) > 1e-9
+    wide = dense(np.geomspace(0.1, 100, 7))
+    assert np.max(np.diff(np.log(wide))) < 0.04
+    assert (wide[0], wide[-1]) == (0.1, 100)
+
+
+def test_a_jump_is_found_exactly():
+    def solve(loads):
+        return {"phase": np.where(loads < np.sqrt(2), "a", "b")}
+
+    values, found = traced(solve, np.linspace(1, 2, 50), lambda found: found["phase"])
+    assert np.all(np.diff(values) > 0)
+    k = np.flatnonzero(found["phase"] == "b")[0]
+    assert values[k - 1] < np.sqrt(2) <= values[k]
+    assert values[k] - values[k - 1] < 1e-5
+
+
+def test_a_figure_of_few_loads_has_the_transition_where_it_is(tmp_path, capsys, monkeypatch):
+    figures = []
+    monkeypatch.setattr("heavytail.plots.save", lambda figure, path: figures.append(figure))
+    path = str(tmp_path / "figure.png")
+    assert main(["learning", "curve", "gibbs", "--weights", "ising", "--loads", "0.5,1,3", "--plot", path]) == 0
+    (jump,) = [one for one in figures[0].axes[0].lines if one.get_gid() == "jump"]
+    assert jump.get_xdata()[0] == pytest.approx(1.2447, abs=1e-4)
+    assert main(["learning", "curve", "pseudo-inverse", "--loads", "0.5,3", "--plot", path]) == 0
+    assert max(figures[1].axes[0].lines[0].get_ydata()) == 0.5
+    assert (
+        main(
+            [
+                "learning",
+                "phases",
+                "--temperatures",
+                "0.3,0.2",
+                "--loads",
+                "0.5,1",
+                "--path",
+                "2,.5,.2,.8",
+                "--plot",
+                path,
+            ]
+        )
+        == 0
+    )
+    axes = figures[2].axes[0]
+    assert axes.get_xlim()[1] > 2
+    assert axes.get_ylim()[1] > 0.8
+    assert main(["learning", "memory", "--loads", "0.1,0.2", "--plot", path]) == 0
+    (end,) = [one for one in figures[3].axes[0].lines if one.get_gid() == "end"]
+    assert end.get_xdata()[0] == pytest.approx(0.137906, abs=1e-5)
+    assert capsys.readouterr().err == ""
 
 
 def test_grids_are_those_of_numpy():
@@ -456,4 +612,8 @@ def test_values_without_a_solution_are_found_wherever_they_are():
 def test_infinite_numbers_are_not_lost_from_a_table(capsys):
     assert main(["learning", "capacity", "--label-noise", "0", "--margin", "0"]) == 0
     assert "∞" in capsys.readouterr().out
-    assert inf not in document(capsys, "capacity", "--label-noise", "0", "--margin", "0")["results"]["separable_load"]
+    found = document(capsys, "capacity", "--label-noise", "0", "--margin", "0")
+    assert found["results"]["separable_load"] == [None]
+    assert found["infinite"] == ["results.separable_load[0]"]
+    found = document(capsys, "curve", "regression", "--loads", "0.5,1")
+    assert found["infinite"] == ["results.curves[0].error[1]"]

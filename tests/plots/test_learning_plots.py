@@ -20,7 +20,7 @@ from heavytail.learning.sampling import Hysteresis
 from heavytail.learning.stability import MaximumStability
 from heavytail.learning.vsdl import VSDL
 from heavytail.plots.phases import deepest
-from heavytail.plots.style import shades, spread, with_gaps
+from heavytail.plots.style import COLOURS, of_students, shades, spread, with_gaps
 
 LOADS = np.linspace(0.2, 5, 25)
 
@@ -119,7 +119,7 @@ def diagram():
 def test_the_phase_diagram_has_its_regions_named_inside_them(diagram):
     figure = plots.phase_diagram(diagram)
     names = [text for text in figure.axes[0].texts if (text.get_gid() or "").startswith("region: ")]
-    assert {text.get_gid()[8:] for text in names} == {"poor", "metastable", "perfect", "spin glass"}
+    assert {text.get_gid()[8:] for text in names} == {"poor", "metastable", "metastable glass", "perfect"}
     for text in names:
         load, heat = text.xy
         row, column = np.argmin(abs(diagram.temperatures - heat)), np.argmin(abs(diagram.loads - load))
@@ -149,8 +149,70 @@ def test_the_path_is_drawn_at_its_effective_loads(diagram):
     for axes in (*one.axes, *two.axes):
         stops = {text.get_text(): text.xy for text in axes.texts if text.get_text() in ("A", "B", "C")}
         assert stops == {"A": (3.0, 0.2), "B": (1.5, 0.2), "C": (1.5, 0.8)}
-        arrows = [(text.xyann, text.xy) for text in axes.texts if text.arrow_patch]
+        arrows = [(text.xyann, text.xy) for text in axes.texts if text.arrow_patch and not text.get_gid()]
         assert arrows == [((3.0, 0.2), (1.5, 0.2)), ((1.5, 0.2), (1.5, 0.8))]
+
+
+def test_the_two_glasses_are_told_apart():
+    plane = phase_diagram(Perceptron("ising", 0.1), np.linspace(0.1, 4, 60), np.linspace(0.02, 0.6, 40))
+    assert {"spin glass", "metastable glass"} < set(plane.region.ravel())
+    figure = plots.phase_diagram(plane)
+    names = {text.get_gid(): text.get_text() for text in figure.axes[0].texts if text.get_gid()}
+    assert names["region: spin glass"] == "spin\nglass"
+    assert names["region: metastable glass"] == "glass,\nmetastable"
+    mesh = figure.axes[0].collections[0]
+    mesh.update_scalarmappable()
+    rows, columns = ((size - 1) * 6 + 1 for size in plane.region.shape)
+    colours = mesh.get_facecolors().reshape(rows, columns, 4)[::6, ::6]
+    kinds = [{tuple(one) for one in colours[plane.region == kind]} for kind in ("spin glass", "metastable glass")]
+    assert len(kinds[0]) == len(kinds[1]) == 1
+    assert kinds[0] != kinds[1]
+
+
+def test_a_name_without_room_stands_beside_its_region(diagram):
+    (name,) = [
+        text for text in plots.phase_diagram(diagram).axes[0].texts if text.get_gid() == "region: metastable glass"
+    ]
+    assert name.arrow_patch
+    wide = replace(diagram, phase=np.full_like(diagram.phase, "poor"), random_start=np.full_like(diagram.phase, "poor"))
+    (name,) = [text for text in plots.phase_diagram(wide).axes[0].texts if text.get_gid()]
+    assert not name.arrow_patch
+
+
+def test_the_name_of_a_line_that_ends_stands_at_its_end():
+    curve = MaximumStability(label_noise=0.1).learning_curve(LOADS)
+    figure = plots.learning_curves([curve, Hebb(0.1).learning_curve(LOADS)])
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    places = {text.get_text(): axes.transData.inverted().transform(text.get_window_extent()) for text in axes.texts}
+    x, y = line(figure, curve.name)
+    (left, bottom), (_, top) = places[curve.name]
+    assert 0 < left - x[-1] < 0.3
+    assert bottom < y[-1] < top
+    assert places["Hebb"][0][0] > LOADS[-1]
+    assert not [one for one in axes.lines if one.get_gid() == "leader"]
+
+
+def test_a_jump_is_drawn_upright():
+    figure = plots.learning_curves([Perceptron("ising").learning_curve(np.linspace(0.5, 3, 6))])
+    (jump,) = [one for one in figure.axes[0].lines if one.get_gid() == "jump"]
+    assert len(set(jump.get_xdata())) == 1
+
+
+def test_marks_are_where_they_were_asked_for_if_they_are_few():
+    curve = Hebb().learning_curve(LOADS)
+    figure = plots.learning_curves([curve], marks=LOADS[[2, 5]])
+    assert line(figure, "marks")[1].tolist() == curve.error[[2, 5]].tolist()
+    many = plots.learning_curves([curve], marks=LOADS)
+    assert "marks" not in [one.get_gid() for one in many.axes[0].lines]
+
+
+def test_students_have_colours_and_their_lines_shades():
+    alone, several = of_students(["a", "b", "c"]), of_students(["a", "a", "b", "b"])
+    assert alone == list(COLOURS[:3])
+    assert [several[1], several[3]] == list(COLOURS[:2])
+    assert len(set(several)) == 4
+    assert of_students(["a"]) == [COLOURS[0]]
 
 
 def test_diagrams_that_do_not_ascend_are_refused(diagram):
@@ -202,7 +264,9 @@ def test_double_descent_and_capacities_and_memories_draw_their_numbers():
     assert line(figure, "ising")[1].tolist() == [0.83, 0.27]
     assert line(figure, "separable load", 1)[1].tolist() == [2.99, 2.0]
     overlap = np.where(LOADS < 2, 1.0, np.nan)
-    assert len(line(plots.memory_curves(LOADS, {0.0: overlap}), "temperature 0")[1]) == np.sum(LOADS < 2)
+    assert len(line(plots.memory_curves({0.0: (LOADS, overlap)}), "temperature 0")[1]) == np.sum(LOADS < 2)
+    nothing = plots.memory_curves({0.0: (LOADS, overlap), 0.9: (LOADS, np.full_like(LOADS, np.nan))})
+    assert "no retrieval at these loads: T = 0.9" in texts(nothing)
 
 
 def test_early_stopping_has_the_temperature_beside_it():

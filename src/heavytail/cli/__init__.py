@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import heavytail
@@ -32,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: a check that was asked for failed; 2: the request or the source cannot be understood; 3: done in part,
     some rows failed.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a sign shows a question mark
-            stream.reconfigure(errors="replace")
+    _prepare_streams()
     try:
         options = _parser().parse_args(arguments)
         code = int(options.run(options))
@@ -54,6 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         text = f"a fault of heavytail itself, {type(error).__name__}: {error}; HEAVYTAIL_TRACEBACK=1 shows where"
         return _say(text, _OUR_FAULT)
+
+
+def _prepare_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever called: what is written goes nowhere
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a sign shows a question mark
+            stream.reconfigure(errors="replace")
 
 
 def _say(text: str, code: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -25,6 +25,7 @@ from heavytail.plots.style import (
     End,
     label_ends,
     new_figure,
+    of_students,
     remark,
     shades,
     with_gaps,
@@ -37,6 +38,7 @@ __all__ = [
     "error_against_temperature",
     "ising_transition",
     "learning_curves",
+    "mark_loads",
     "name_points",
     "set_load_limits",
 ]
@@ -46,6 +48,7 @@ _ERROR = "generalisation error"
 _EMPTY = {"spin glass": "spin glass: replica symmetry fails", "none": "no solution"}
 _CHANCE = 0.5
 _FEW = 12
+_WIDE = 0.36  # of the axes, as a text on why there is no answer
 
 
 def learning_curves(
@@ -54,6 +57,8 @@ def learning_curves(
     *,
     title: str = "",
     colours: Sequence[str] | None = None,
+    dashed: Collection[str] = (),
+    marks: Array | None = None,
 ) -> Figure:
     """Draw generalisation errors along the load, with simulations of finite systems as points.
 
@@ -64,14 +69,17 @@ def learning_curves(
         simulations: of some of the names, each with samples of `error`.
         title: above the figure.
         colours: one a curve.
+        dashed: names of curves that are no students', as approximations.
+        marks: loads to be marked on the curves, if they are few.
     """
     figure, (axes,) = new_figure(_LOAD, _ERROR, title=title)
     colours = colours or [COLOURS[k % len(COLOURS)] for k in range(len(curves))]
-    dashes = ["-" if k < len(COLOURS) else "--" for k in range(len(curves))]
+    dashes = ["--" if k >= len(COLOURS) or curve.name in dashed else "-" for k, curve in enumerate(curves)]
     set_load_limits(axes, np.concatenate([curve.loads for curve in curves]))
     axes.set_ylim(-0.006, 0.52)
     for curve, colour, dash in zip(curves, colours, dashes, strict=True):
         _draw_curve(axes, curve, colour, dash)
+        mark_loads(axes, curve.loads, curve.error, marks, colour)
         for point in (simulations or {}).get(curve.name, ()):
             draw_point(axes, point, colour)
     _mark_empty(axes, curves, colours)
@@ -110,7 +118,7 @@ def _draw_curve(axes: Axes, curve: LearningCurve, colour: str, dash: str = "-") 
     x, y = with_gaps(curve.loads, curve.error, kind)
     axes.plot(x, y, color=colour, ls=dash, lw=1.7, marker=marker_of(curve.loads), gid=curve.name)
     for k in np.flatnonzero((kind[1:] != kind[:-1]) & (kind[1:] != "") & (kind[:-1] != "")):
-        axes.plot(curve.loads[k : k + 2], curve.error[k : k + 2], color=colour, ls=":", lw=1.1)
+        axes.plot([curve.loads[k + 1]] * 2, curve.error[k : k + 2], color=colour, ls=":", lw=1.1, gid="jump")
 
 
 def marker_of(loads: Array) -> str:
@@ -118,13 +126,22 @@ def marker_of(loads: Array) -> str:
     return "." if len(loads) < _FEW else ""
 
 
+def mark_loads(axes: Axes, loads: Array, values: Array, marks: Array | None, colour: str) -> None:
+    """Put dots on a line at the loads that were asked for, if they are few."""
+    if marks is not None and len(marks) < _FEW:
+        marked = np.isin(loads, marks)
+        axes.plot(loads[marked], np.asarray(values)[marked], ".", ms=6, color=colour, gid="marks", clip_on=False)
+
+
 def draw_point(axes: Axes, point: Simulation, colour: str, quantity: str = "error") -> None:
     """Draw the mean of a simulation with its standard error."""
     mean, spread = point.mean(quantity), point.standard_error(quantity)
+    low, high = axes.get_ylim()
     if isfinite(mean):
         axes.errorbar(
             point.load, mean, yerr=spread if isfinite(spread) else None, fmt="o", ms=4.5, color=colour,
             markerfacecolor="white", markeredgewidth=1.3, elinewidth=1.2, zorder=3,
+            clip_on=not low <= mean <= high,
         )  # fmt: skip
 
 
@@ -141,10 +158,9 @@ def _last(error: Array) -> float:
 
 
 def set_load_limits(axes: Axes, loads: Array) -> None:
-    """Set the limits along the load; evenly spaced logarithms ask for a logarithmic axis."""
+    """Set the limits along the load; loads that are evenly spaced as logarithms ask for a logarithmic axis."""
     low, high = float(np.min(loads)), float(np.max(loads))
-    middle = float(np.median(loads))
-    if low > 0 and high / low > 30 and middle < 0.25 * (low + high):
+    if low > 0 and high > 3 * low and np.median(loads) < np.sqrt(np.sqrt(low * high) * (low + high) / 2):
         axes.set_xscale("log")
         axes.set_xlim(low, high)
     else:
@@ -160,17 +176,25 @@ def _mark_empty(axes: Axes, curves: Sequence[LearningCurve], colours: Sequence[s
             if not where.any():
                 continue
             low, high = float(curve.loads[where].min()), float(curve.loads[where].max())
-            bottom = 0.008 + 0.036 * row
+            bottom = 0.03 + 0.036 * row  # above a curve at 0
             axes.axvspan(
                 low, high, bottom, bottom + 0.028, facecolor="white", edgecolor=colour, hatch="//////", lw=0.6,
                 gid=f"empty: {curve.name}",
             )  # fmt: skip
+            inside, right = _strip_text(axes, low, high)
             axes.annotate(
-                meaning, (high, bottom + 0.014), xycoords=("data", "axes fraction"), xytext=(-4, 0),
-                textcoords="offset points", fontsize=SMALL - 1, color=colour, ha="right", va="center",
+                meaning, (high if inside or not right else low, bottom + 0.014), xycoords=("data", "axes fraction"),
+                xytext=(4 if not (inside or right) else -4, 0), textcoords="offset points", fontsize=SMALL - 1,
+                color=colour, ha="right" if inside or right else "left", va="center",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
             )  # fmt: skip
             row += 1
+
+
+def _strip_text(axes: Axes, low: float, high: float) -> tuple[bool, bool]:
+    """Tell whether a text has room in a strip; else it stands beside it, left of it if it is far right."""
+    (left, _), (right, _) = (axes.transLimits.transform(axes.transScale.transform((x, 1))) for x in (low, high))
+    return right - left > _WIDE, right > 1 - _WIDE
 
 
 def ising_transition(
@@ -249,10 +273,11 @@ def error_against_temperature(
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, _CHANCE)
     axes.set_ylim(low - 0.12 * (high - low) - 1e-3, high + 0.04 * (high - low) + 1e-3)
     ends = []
+    colours = of_students([name for _ in found for name, _ in shown])
     for number, one in enumerate(found):
         suffix = f", label noise {one['label_noise']:g}" if len(found) > 1 else ""
         for k, (name, field) in enumerate(shown):
-            colour = COLOURS[(number * len(shown) + k) % len(COLOURS)]
+            colour = colours[number * len(shown) + k]
             x, y = np.asarray(one["temperature"]), np.asarray(one[field])
             axes.plot(x, y, color=colour, lw=1.8, marker=marker_of(x), gid=name + suffix)
             if np.isfinite(y).any():
@@ -296,6 +321,7 @@ def bounds(
     n: int | None = None,
     *,
     title: str = "",
+    marks: Array | None = None,
 ) -> Figure:
     """Draw bounds on the error above the true error.
 
@@ -305,6 +331,7 @@ def bounds(
         finite: bounds for n weights, with the same names, dashed.
         n: number of those weights.
         title: above the figure.
+        marks: loads to be marked on the lines, if they are few.
     """
     figure, (axes,) = new_figure(_LOAD, "generalisation error, and bounds on it", title=title)
     set_load_limits(axes, truth.loads)
@@ -312,10 +339,12 @@ def bounds(
     axes.axhline(_CHANCE, color=FAINT, lw=1, zorder=0)
     remark(axes, "guessing", (0.99, (_CHANCE + 0.012) / 1.042 + 0.022), right=True)
     _draw_curve(axes, truth, INK)
+    mark_loads(axes, truth.loads, truth.error, marks, INK)
     ends = [End("the true error", INK, _last(truth.error))]
     for k, (name, values) in enumerate(limit.items()):
         colour = COLOURS[k % len(COLOURS)]
         axes.plot(truth.loads, np.asarray(values), color=colour, lw=1.8, gid=name)
+        mark_loads(axes, truth.loads, values, marks, colour)
         if finite:
             axes.plot(
                 truth.loads, np.asarray(finite[name]), color=colour, lw=1.3, ls=(0, (4, 2)), gid=f"{name}, n = {n}"

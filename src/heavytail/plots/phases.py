@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,13 +25,23 @@ _REGIONS = {
     "poor": ("#dbe9f1", "poor\ngeneralisation"),
     "metastable": ("#e9f0d6", "meta-\nstable"),
     "perfect": ("#c9e2c0", "perfect\ngeneralisation"),
-    "spin glass": ("#f0d9c8", "spin\nglass"),
+    "metastable glass": ("#f3e6d3", "glass,\nmetastable"),
+    "spin glass": ("#ecc9b0", "spin\nglass"),
     "none": ("#ffffff", "no\nsolution"),
 }
 """Colour of each phase, and its name in the figure."""
 
+_ROWS = 120  # of the plane in which the phases of a memory find room for their names
 _FINER = 6  # steps drawn for each of the grid
-_LEAST = 0.008  # share of the plane from which on a region has its name in it
+_LEAST = 0.004  # share of the plane from which on a region has its name
+_BESIDE: dict[str, Any] = {
+    "xytext": (75, 0), "textcoords": "offset points", "arrowprops": {"arrowstyle": "-", "color": QUIET, "lw": 0.7},
+}  # fmt: skip
+"""Where the name of a region stands that has no room for it: at its right, with a line to it."""
+
+_NAME = (24.0, 58.0)  # height and width of a name, in points
+_SHARE = 0.9  # of the figure that its axes are, about
+_MOSTLY = 0.7  # share of a name that must lie in its region
 _TEMPERATURE = "temperature (training errors)"
 
 
@@ -101,7 +112,26 @@ def _draw_regions(axes: Axes, diagram: PhaseDiagram, path: VSDLPath | None = Non
             away = inside & free
             row, column = deepest(away if away.any() else inside)
             place = float(diagram.loads[column]), float(diagram.temperatures[row])
-            axes.annotate(name, place, ha="center", va="center", fontsize=SMALL, color=INK, gid=f"region: {kind}")
+            beside = {} if _has_room(axes, inside, row, column) else _BESIDE
+            axes.annotate(
+                name, place, ha="center", va="center", fontsize=SMALL, color=INK, gid=f"region: {kind}", **beside
+            )
+
+
+def _has_room(axes: Axes, inside: np.ndarray, row: int, column: int) -> bool:
+    """Tell whether most of a name of two lines about a cell is inside a region."""
+    figure = axes.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    width, height = figure.get_size_inches() * 72 * _SHARE
+    whole = height, width / len(figure.axes)  # of the axes, about
+    high, wide = (
+        max(round(0.5 * name / points * size), 1) for name, points, size in zip(_NAME, whole, inside.shape, strict=True)
+    )
+    rows, columns = np.ogrid[-high : high + 1, -wide : wide + 1]
+    rows, columns = rows + row, columns + column
+    within = (rows >= 0) & (rows < inside.shape[0]) & (columns >= 0) & (columns < inside.shape[1])
+    covered = inside[np.clip(rows, 0, inside.shape[0] - 1), np.clip(columns, 0, inside.shape[1] - 1)]
+    return bool(np.mean(within & covered) >= _MOSTLY)
 
 
 def finer(diagram: PhaseDiagram) -> tuple[Array, Array, Array]:
@@ -194,10 +224,12 @@ def hopfield_phases(phases: MemoryPhases, *, title: str = "") -> Figure:
         axes.plot(x, y, color=colour, ls=dash, lw=1.6, gid=name)
     _name_memory_phases(axes, load, phases)
     x, y = _to_the_axis(load, np.asarray(phases.broken))
-    if len(x) > 1 and x[-2] < load[-1]:
+    if len(x) > 1:
+        ends = x[-1] < 0.8 * load[-1]
         axes.annotate(
-            "below the dotted line\nreplica symmetry is broken", (float(x[-2]), float(y[-2])), xytext=(9, 4),
-            textcoords="offset points", fontsize=SMALL, color=COLOURS[1],
+            "below the dotted line\nreplica symmetry is broken", (float(x[-1]), float(np.max(y))),
+            xytext=(9 if ends else -4, 2), textcoords="offset points", ha="left" if ends else "right", fontsize=SMALL,
+            color=COLOURS[1],
         )  # fmt: skip
     return figure
 
@@ -211,21 +243,22 @@ def _to_the_axis(load: Array, line: Array) -> tuple[Array, Array]:
 
 def _name_memory_phases(axes: Axes, load: Array, phases: MemoryPhases) -> None:
     """Write the names of the phases where there is room for them."""
-    top, capacity = axes.get_ylim()[1], np.asarray(phases.retrieval)
-    freezing, equilibrium = np.asarray(phases.glass), np.asarray(phases.equilibrium)
-    places = (
-        ("paramagnet:\nnothing freezes", 0.5, freezing, np.full_like(load, top)),
-        ("spin glass:\nfrozen in no pattern", 0.62, np.nan_to_num(capacity), freezing),
-        ("retrieval,\nmetastable", _share(load, capacity, 0.5), np.zeros_like(load), 0.9 * capacity),
-        ("retrieval", _share(load, equilibrium, 0.4), np.zeros_like(load), equilibrium),
+    heat = np.linspace(*axes.get_ylim(), _ROWS)
+    places = np.linspace(*axes.get_xlim(), _ROWS)
+    glass, retrieval, equilibrium = (
+        heat[:, None] < np.interp(places, load, np.nan_to_num(np.asarray(line)))
+        for line in (phases.glass, phases.retrieval, phases.equilibrium)
     )
-    for name, share, below, above in places:
-        k = int(share * (len(load) - 1))
-        height = 0.5 * float(below[k] + above[k])
-        if np.isfinite(height):
-            axes.annotate(name, (float(load[k]), height), ha="center", va="center", fontsize=TEXT, color=INK)
-
-
-def _share(load: Array, line: Array, share: float) -> float:
-    """Give where along all loads a share of those is that a line reaches."""
-    return share * float(np.sum(np.isfinite(line)) - 1) / max(len(load) - 1, 1)
+    named = {
+        "paramagnet:\nnothing freezes": ~glass,
+        "spin glass:\nfrozen in no pattern": glass & ~retrieval,
+        "retrieval,\nmetastable": retrieval & ~equilibrium,
+        "retrieval": equilibrium,
+    }
+    for name, inside in named.items():
+        if not inside.any():
+            continue
+        row, column = deepest(inside)
+        if _has_room(axes, inside, row, column):
+            place = float(places[column]), float(heat[row])
+            axes.annotate(name, place, ha="center", va="center", fontsize=TEXT, color=INK)

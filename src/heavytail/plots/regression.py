@@ -11,7 +11,7 @@ from heavytail.learning._gauss import Array
 from heavytail.learning.early_stopping import FlowState
 from heavytail.learning.results import Simulation
 from heavytail.learning.ridge import RidgeState
-from heavytail.plots.learning import draw_point, name_points, set_load_limits
+from heavytail.plots.learning import draw_point, mark_loads, name_points, set_load_limits
 from heavytail.plots.style import COLOURS, FAINT, INK, QUIET, SMALL, End, label_ends, new_figure, remark, shades
 
 __all__ = ["double_descent", "early_stopping"]
@@ -20,7 +20,11 @@ _CEILING = 3.0  # times the error of knowing nothing, which is 1
 
 
 def double_descent(
-    states: Mapping[str, RidgeState], simulations: Mapping[str, Sequence[Simulation]] | None = None, *, title: str = ""
+    states: Mapping[str, RidgeState],
+    simulations: Mapping[str, Sequence[Simulation]] | None = None,
+    *,
+    title: str = "",
+    marks: Array | None = None,
 ) -> Figure:
     """Draw the mean squared error of ridge regression along the load, for penalties by name.
 
@@ -30,6 +34,7 @@ def double_descent(
         states: by name, each along loads of shape (n,).
         simulations: of some of the names, with samples of `error`.
         title: above the figure.
+        marks: loads to be marked on the lines, if they are few.
     """
     figure, (axes,) = new_figure("load (samples per parameter)", "mean squared error of a parameter", title=title)
     set_load_limits(axes, np.concatenate([np.atleast_1d(state.load) for state in states.values()]))
@@ -39,9 +44,11 @@ def double_descent(
     ends = []
     for (name, state), colour in zip(states.items(), _colours(len(states)), strict=True):
         axes.plot(state.load, state.error, color=colour, lw=1.8, gid=name)
+        low = np.where(np.asarray(state.error) <= _CEILING, state.error, np.nan)
+        mark_loads(axes, np.atleast_1d(state.load), np.atleast_1d(low), marks, colour)
         for point in (simulations or {}).get(name, ()):
             draw_point(axes, point, colour)
-        ends.append(End(name, colour, float(np.atleast_1d(state.error)[-1])))
+        ends.append(End(name, colour, min(float(np.atleast_1d(state.error)[-1]), _CEILING)))
     label_ends(axes, ends)
     name_points(axes, simulations or {})
     return figure

@@ -24,6 +24,7 @@ __all__ = [
     "End",
     "label_ends",
     "new_figure",
+    "of_students",
     "remark",
     "save",
     "shades",
@@ -38,6 +39,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 TEXT, SMALL = 10.5, 9.0  # points
 _SUFFIXES = ("png", "svg", "pdf")
 _LINE_HEIGHT = 1.3  # of a label, in font sizes
+_EARLY = 0.85  # of the axes: the name of a line that ends further right stands beside the right edge
 _SHARE = 0.85  # of the figure's height that is the axes', about
 
 
@@ -89,6 +91,24 @@ def shades(count: int) -> list[str]:
     return ["#" + "".join(f"{round(part):02x}" for part in light + step * (dark - light)) for step in steps]
 
 
+def of_students(students: Sequence[str]) -> list[str]:
+    """Give lines colours: one each, or one a student where some have several lines, those from light to dark.
+
+    Args:
+        students: whose each line is.
+    """
+    names = list(dict.fromkeys(students))
+    if len(names) == 1:
+        return shades(len(students)) if len(students) > 1 else [COLOURS[0]]
+    colours = []
+    for k, name in enumerate(students):
+        number, count = students[:k].count(name), students.count(name)
+        base = np.array([int(COLOURS[names.index(name) % len(COLOURS)][i : i + 2], 16) for i in (1, 3, 5)])
+        light = 0.6 * (1 - (number + 1) / count)  # share of white
+        colours.append("#" + "".join(f"{round(part):02x}" for part in base + light * (255 - base)))
+    return colours
+
+
 def with_gaps(x: Array, y: Array, kind: np.ndarray) -> tuple[Array, Array]:
     """Put a NaN between points of different kinds, so that a line drawn through them is not drawn there."""
     cuts = np.flatnonzero(kind[1:] != kind[:-1]) + 1
@@ -96,13 +116,32 @@ def with_gaps(x: Array, y: Array, kind: np.ndarray) -> tuple[Array, Array]:
 
 
 def label_ends(axes: Axes, ends: Sequence[End]) -> None:
-    """Write the names beside the right edge, each at its line's height, moved as little as keeps them apart.
+    """Write the names where lines end, within the axes or beside the right edge, moved as little as keeps them apart.
 
     A thin line leads to those that had to move. The limits of the axes must be final.
     """
+    low, high = (axes.transScale.transform((limit, 1))[0] for limit in axes.get_xlim())
+    early: list[tuple[float, End]] = []
+    late = []
+    for end in ends:
+        x = (axes.transScale.transform((end.load, 1))[0] - low) / (high - low) if np.isfinite(end.load) else 1.0
+        if x < _EARLY:
+            early.append((float(x), end))
+        else:
+            late.append((1.0, end))
+    for group in (early, late):
+        _write_names(axes, sorted(group, key=lambda pair: pair[1].height))
+
+
+def _write_names(axes: Axes, ends: Sequence[tuple[float, End]]) -> None:
+    """Write names of lines, in the order of their heights, at least a line apart.
+
+    Args:
+        axes: of the lines.
+        ends: where along the axes, as a fraction, each line ends, and its end.
+    """
     bottom, top = (axes.transScale.transform((1, limit))[1] for limit in axes.get_ylim())
-    order = sorted(ends, key=lambda end: end.height)
-    heights = np.maximum([end.height for end in order], axes.get_ylim()[0])
+    heights = np.maximum([end.height for _, end in ends], axes.get_ylim()[0])
     wanted = np.array([(axes.transScale.transform((1, height))[1] - bottom) / (top - bottom) for height in heights])
     wanted = np.minimum(wanted, 1)
     figure = axes.get_figure(root=True)
@@ -110,19 +149,15 @@ def label_ends(axes: Axes, ends: Sequence[End]) -> None:
     gap = TEXT * _LINE_HEIGHT / (figure.get_size_inches()[1] * 72 * _SHARE)
     places = np.maximum(spread(wanted, gap), gap * (np.arange(len(ends)) + 0.3))
     moved = bool(np.any(np.abs(places - wanted) > gap / 3))
-    for end, place, height in zip(order, places, wanted, strict=True):
-        if end.load < axes.get_xlim()[1]:
-            axes.plot(
-                [end.load, axes.get_xlim()[1]], [end.height] * 2, color=end.colour, lw=0.5, alpha=0.5, gid="leader"
-            )
+    for (x, end), place, height in zip(ends, places, wanted, strict=True):
         if moved:
             axes.plot(
-                [1.004, 1.03], [height, place], transform=axes.transAxes, color=end.colour, lw=0.7, alpha=0.7,
+                [x + 0.004, x + 0.03], [height, place], transform=axes.transAxes, color=end.colour, lw=0.7, alpha=0.7,
                 clip_on=False, gid="leader",
             )  # fmt: skip
         axes.annotate(
-            end.name, (1.036 if moved else 1.01, place), xycoords="axes fraction", fontsize=TEXT, color=end.colour,
-            va="center", annotation_clip=False,
+            end.name, (x + (0.036 if moved else 0.01), place), xycoords="axes fraction", fontsize=TEXT,
+            color=end.colour, va="center", annotation_clip=False,
         )  # fmt: skip
 
 

@@ -28,7 +28,8 @@ class Column:
     Attributes:
         header: its words may go on lines of their own.
         values: numbers, of which those that are missing are NaN, or texts.
-        form: of the numbers, as `format` has it.
+        form: of the numbers, as `format` has it; one of fixed decimals leaves zero without them, and small numbers have
+            four digits of their own.
     """
 
     header: str
@@ -42,7 +43,13 @@ class Column:
     def _cell(self, value: float | str) -> str:
         if isinstance(value, str):
             return visible(value)
-        return f"{value:{self.form}}" if isfinite(value) else "–" if isnan(value) else "∞"
+        if not isfinite(value):
+            return "–" if isnan(value) else "∞"
+        if self.form[-1] == "%":
+            return "0%" if value == 0 else f"{value:{self.form}}" if abs(value) > 1e-5 else f"{100 * value:.4g}%"
+        if self.form[-1] == "f":
+            return "0" if value == 0 else f"{value:{self.form}}" if abs(value) > 1e-3 else f"{value:.4g}"
+        return f"{value:{self.form}}"
 
 
 @dataclass(frozen=True, slots=True)

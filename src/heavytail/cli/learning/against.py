@@ -6,17 +6,21 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
+from heavytail.cli.learning.grids import check_figure, dense, traced
 from heavytail.cli.learning.shared import Answer, number_list, place_of, solve_where_possible
+from heavytail.cli.learning.simulated import check_simulation
 from heavytail.errors import RequestError
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from heavytail.learning.perceptron import Perceptron
     from heavytail.terminal.learning import Column
 
 __all__ = ["answer_against_temperature"]
 
+_MANY = 79  # temperatures of a figure
 _ERRORS = {"gibbs": ("Gibbs", "error"), "vote": ("vote", "vote_error")}
 
 
@@ -24,18 +28,17 @@ def answer_against_temperature(options: argparse.Namespace) -> Answer:
     """Answer for one load and each label noise."""
     import numpy as np
 
-    from heavytail.learning.perceptron import Perceptron, PerceptronState
+    from heavytail.learning.perceptron import Perceptron
     from heavytail.terminal.learning import Table
 
     names = _students(options)
     load = float(options.loads[0])
     temperatures = np.array(options.temperatures or number_list("0.05:2:79"))
     found, notes, columns = [], [], []
+    check_figure(options.plot, len(names) * len(options.label_noise), temperatures=temperatures)
     for noise in options.label_noise:
         model = Perceptron(options.weights, noise)
-        state, reason = solve_where_possible(partial(model.solve, load), temperatures, PerceptronState)
-        for field in ("error", "vote_error"):
-            state[field] = np.where(state["phase"] == "spin glass", np.nan, state[field])
+        state, reason = _solve(model, load, temperatures)
         best = model.nishimori_temperature
         found.append({"label_noise": noise, "nishimori_temperature": best, **state, "temperature": temperatures})
         columns += _columns(names, state, f", label noise {noise:g}" if len(options.label_noise) > 1 else "")
@@ -50,9 +53,31 @@ def answer_against_temperature(options: argparse.Namespace) -> Answer:
     def draw() -> Figure:
         from heavytail.plots import error_against_temperature
 
-        return error_against_temperature(found, [_ERRORS[name] for name in names])
+        return error_against_temperature([finely(one) for one in found], [_ERRORS[name] for name in names])
+
+    def finely(one: dict[str, object]) -> dict[str, object]:
+        """Give the errors along many temperatures, if there were few."""
+        if len(temperatures) >= _MANY:
+            return one
+        model = Perceptron(options.weights, float(one["label_noise"]))  # type: ignore[arg-type]
+        values, state = traced(
+            lambda part: _solve(model, load, part)[0], dense(temperatures, _MANY), lambda state: state["phase"]
+        )
+        return {**one, **state, "temperature": values}
 
     return Answer(settings, {"temperatures": temperatures, "curves": found}, [table], notes, draw)
+
+
+def _solve(model: Perceptron, load: float, temperatures: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
+    """Solve at one load, errors left empty in the spin glass."""
+    import numpy as np
+
+    from heavytail.learning.perceptron import PerceptronState
+
+    state, reason = solve_where_possible(partial(model.solve, load), temperatures, PerceptronState)
+    for field in ("error", "vote_error"):
+        state[field] = np.where(state["phase"] == "spin glass", np.nan, state[field])
+    return state, reason
 
 
 def _students(options: argparse.Namespace) -> list[str]:
@@ -71,6 +96,7 @@ def _students(options: argparse.Namespace) -> list[str]:
         raise RequestError("--against temperature takes --temperatures, not --temperature")
     if options.simulate is not None:
         raise RequestError("--simulate goes with curves along the load")
+    check_simulation(options, "start", "sweeps")
     return names
 
 

@@ -6,19 +6,25 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from heavytail.cli.learning.grids import check_figure, dense, traced
 from heavytail.cli.learning.shared import (
     GRID,
     Answer,
     add_outputs,
-    add_seed,
     answer,
     arrays_of,
     number_list,
     place_of,
     solve_where_possible,
-    whole,
 )
-from heavytail.cli.learning.simulated import points_of, simulate_some, table_of
+from heavytail.cli.learning.simulated import (
+    add_simulation,
+    check_simulation,
+    check_size,
+    points_of,
+    simulate_some,
+    table_of,
+)
 from heavytail.errors import RequestError
 
 if TYPE_CHECKING:
@@ -43,8 +49,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     memory.add_argument("--loads", metavar="GRID", type=number_list, help=f"{GRID} (default: 0.001:0.15:150)")
     memory.add_argument("--temperature", metavar="LIST", type=number_list, help="default: 0")
     memory.add_argument("--phases", action="store_true", help="the temperatures at which the phases end, instead")
-    memory.add_argument("--simulate", metavar="N", type=whole, help="simulate N spins at a few loads, too")
-    add_seed(memory)
+    add_simulation(memory, "spins")
     add_outputs(memory)
     memory.set_defaults(run=lambda options: answer(_solve, options), what="memory")
 
@@ -58,6 +63,8 @@ def _solve(options: argparse.Namespace) -> Answer:
             raise RequestError(
                 "memory --phases is of theory at all temperatures; leave out --simulate and --temperature"
             )
+        check_simulation(options)
+        check_figure(options.plot, 1, loads=[0.0, float(loads.max())])
         return _phases(loads)
     return _retrieval(loads, options)
 
@@ -77,7 +84,7 @@ def _phases(loads: np.ndarray) -> Answer:
     def draw() -> Figure:
         from heavytail.plots import hopfield_phases
 
-        return hopfield_phases(found)
+        return hopfield_phases(Hopfield().phases(dense([0.0, *loads])))
 
     tables = [Table("Temperatures at which the phases of the Hopfield network end", columns)]
     return Answer({"phases": True}, lines, tables, notes, draw)
@@ -90,7 +97,10 @@ def _retrieval(loads: np.ndarray, options: argparse.Namespace) -> Answer:
     from heavytail.terminal.learning import Column, Table
 
     model = Hopfield()
-    temperatures = options.temperature or (0.0,)
+    temperatures = tuple(dict.fromkeys(options.temperature or (0.0,)))
+    how = check_simulation(options)
+    check_size(options.simulate, loads)
+    check_figure(options.plot, len(temperatures), loads=loads)
     states: dict[float, dict[str, Any]] = {}
     drawn: dict[float, list[Simulation]] = {}
     notes = []
@@ -104,7 +114,8 @@ def _retrieval(loads: np.ndarray, options: argparse.Namespace) -> Answer:
         overlap = states[heat]["overlap"]
         columns += [Column(f"overlap{of}", overlap, ".5f"), Column(f"wrong spins{of}", (1 - overlap) / 2, ".3%")]
         if options.simulate is not None:
-            drawn[heat] = simulate_some(partial(_simulate, model, options.simulate, heat), loads, options.seed, number)
+            simulate = partial(_simulate, model, options.simulate, heat, how)
+            drawn[heat] = simulate_some(simulate, loads, options.seed or 0, number)
     results = {
         "loads": loads,
         "states": [
@@ -116,16 +127,32 @@ def _retrieval(loads: np.ndarray, options: argparse.Namespace) -> Answer:
         f", temperature {temperatures[0]:g}" if len(temperatures) == 1 else ""
     )
     tables: list[Table] = [Table(title, columns)]
-    tables += [table_of(f"temperature {heat:g}", points, "overlap") for heat, points in drawn.items()]
+    tables += [table_of(f"at temperature {heat:g}", points, "overlap") for heat, points in drawn.items()]
 
     def draw() -> Figure:
         from heavytail.plots import memory_curves
 
-        return memory_curves(loads, {heat: state["overlap"] for heat, state in states.items()}, drawn)
+        return memory_curves({heat: _finely(model, loads, heat) for heat in temperatures}, drawn, marks=loads)
 
-    settings = {"temperature": temperatures, "simulate": options.simulate, "seed": options.seed}
+    settings = {"temperature": temperatures, "simulate": options.simulate, "seed": options.seed or 0, **how}
     return Answer(settings, results, tables, notes, draw)
 
 
-def _simulate(model: Hopfield, n: int, heat: float, load: float, rng: np.random.Generator) -> Simulation:
-    return model.simulate(n, load, heat, seed=rng)
+def _finely(model: Hopfield, loads: np.ndarray, heat: float) -> tuple[np.ndarray, np.ndarray]:
+    """Give the overlap along many loads, and exact where retrieval ends."""
+    import numpy as np
+
+    from heavytail.learning.hopfield import MemoryState
+
+    def solve(part: np.ndarray) -> dict[str, np.ndarray]:
+        state, _ = solve_where_possible(partial(model.solve, temperature=heat), part, MemoryState)
+        return {"overlap": state["overlap"]}
+
+    fine, found = traced(solve, dense(loads), lambda found: np.isfinite(found["overlap"]))
+    return fine, found["overlap"]
+
+
+def _simulate(
+    model: Hopfield, n: int, heat: float, how: dict[str, Any], load: float, rng: np.random.Generator
+) -> Simulation:
+    return model.simulate(n, load, heat, seed=rng, **how)

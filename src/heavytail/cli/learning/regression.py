@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from heavytail.cli.learning.grids import check_figure, dense
 from heavytail.cli.learning.shared import Answer, arrays_of, number_list
-from heavytail.cli.learning.simulated import points_of, simulate_some, table_of
+from heavytail.cli.learning.simulated import check_simulation, check_size, points_of, simulate_some, table_of
 from heavytail.errors import RequestError
 
 if TYPE_CHECKING:
@@ -35,9 +36,12 @@ def answer_regression(options: argparse.Namespace) -> Answer:
         for noise in noises
         for penalty in penalties
     }
+    how = check_simulation(options)
+    check_size(options.simulate, loads)
+    check_figure(options.plot, len(models), loads=loads)
     states = {name: model.solve(loads) for name, model in models.items()}
     drawn = {
-        name: simulate_some(partial(_simulate, model, options.simulate), loads, options.seed, number)
+        name: simulate_some(partial(_simulate, model, options.simulate, how), loads, options.seed or 0, number)
         for number, (name, model) in enumerate(models.items())
         if options.simulate is not None
     }
@@ -55,19 +59,20 @@ def answer_regression(options: argparse.Namespace) -> Answer:
     }
     settings = {
         "students": options.students, "noise": noises, "penalty": ["best" if one is None else one for one in penalties],
-        "simulate": options.simulate, "seed": options.seed,
+        "simulate": options.simulate, "seed": options.seed or 0, **how,
     }  # fmt: skip
     table = Table(
-        "Mean squared error of ridge regression, teacher weights of mean square 1"
+        "Mean squared error of a parameter, ridge regression, parameters of mean square 1"
         + (f", noise {noises[0]:g}" if len(noises) == 1 else ""),
         [Column("load", loads, ".4g"), *(Column(name, state.error) for name, state in states.items())],
     )
-    tables = [table, *(table_of(name, points) for name, points in drawn.items())]
+    tables = [table, *(table_of(f"with {name}", points) for name, points in drawn.items())]
 
     def draw() -> Figure:
         from heavytail.plots import double_descent
 
-        return double_descent(states, drawn)
+        many = dense(loads)
+        return double_descent({name: model.solve(many) for name, model in models.items()}, drawn, marks=loads)
 
     return Answer(settings, results, tables, [], draw)
 
@@ -79,6 +84,8 @@ def _refuse_what_it_has_not(options: argparse.Namespace) -> None:
         "--temperature": options.temperature != (0.0,),
         "--label-noise": options.label_noise != (0.0,),
         "--against": options.against != "load",
+        "--start": options.start is not None,
+        "--sweeps": options.sweeps is not None,
     }
     for option, is_given in given.items():
         if is_given:
@@ -98,5 +105,5 @@ def _name(penalty: float | None, noise: float | None) -> str:
     return name if noise is None else f"{name}, noise {noise:g}"
 
 
-def _simulate(model: RidgeRegression, n: int, load: float, rng: np.random.Generator) -> Simulation:
-    return model.simulate(n, load, seed=rng)
+def _simulate(model: RidgeRegression, n: int, how: dict[str, Any], load: float, rng: np.random.Generator) -> Simulation:
+    return model.simulate(n, load, seed=rng, **how)

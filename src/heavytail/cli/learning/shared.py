@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
-from math import isfinite
+from math import isfinite, isinf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +26,6 @@ __all__ = [
     "GRID",
     "Answer",
     "add_outputs",
-    "add_seed",
     "answer",
     "arrays_of",
     "number_list",
@@ -64,14 +64,12 @@ class Answer:
 def add_outputs(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where the answer goes."""
     parser.add_argument(
-        "--json", metavar="FILE", help="write all numbers as json, - for standard output; null where none is finite"
+        "--json",
+        metavar="FILE",
+        help="write all numbers as json, - for standard output; null where there is none, or an infinite one, of which "
+        "the field infinite has the paths",
     )
     parser.add_argument("--plot", metavar="FILE", help="draw a figure: png, svg or pdf, by the end of its name")
-
-
-def add_seed(parser: argparse.ArgumentParser) -> None:
-    """Add the seed of what is drawn."""
-    parser.add_argument("--seed", metavar="S", type=whole, default=0, help="seed of what is drawn (default: 0)")
 
 
 def number_list(text: str) -> tuple[float, ...]:
@@ -84,7 +82,7 @@ def number_list(text: str) -> tuple[float, ...]:
     start, *rest = text.split(":")
     try:
         numbers = _spaced(float(start), *rest) if rest else tuple(float(part) for part in start.split(","))
-    except (ValueError, TypeError, OverflowError, ZeroDivisionError):
+    except (ValueError, TypeError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is not {GRID}") from None
     if not all(map(isfinite, numbers)):
         raise argparse.ArgumentTypeError(f"{text!r} has a number that is not finite")
@@ -93,8 +91,12 @@ def number_list(text: str) -> tuple[float, ...]:
 
 def _spaced(start: float, stop_text: str, count_text: str, spacing: str = "") -> tuple[float, ...]:
     stop, count = float(stop_text), int(count_text)
-    if not 2 <= count <= _MOST or spacing not in ("", "log") or (spacing and min(start, stop) <= 0):
+    if spacing not in ("", "log"):
         raise ValueError
+    if not 2 <= count <= _MOST:
+        raise argparse.ArgumentTypeError(f"COUNT is {count}; it must be from 2 to {_MOST}")
+    if spacing and min(start, stop) <= 0:
+        raise argparse.ArgumentTypeError(f"START and STOP are {start:g} and {stop:g}; with :log both must be above 0")
     shares = [k / (count - 1) for k in range(count)]
     if spacing:
         return tuple(start * (stop / start) ** share for share in shares)
@@ -110,7 +112,10 @@ def whole(text: str) -> int:
 
 def answer(solve: Callable[[argparse.Namespace], Answer], options: argparse.Namespace) -> int:
     """Answer a question: see that the answer can be written, find it, and write it where it was asked for."""
-    targets = {name: path for name in ("json", "plot") if (path := getattr(options, name))}
+    targets = {name: path for name in ("json", "plot") if (path := getattr(options, name)) is not None}
+    for name, path in targets.items():
+        if not path:
+            raise RequestError(f"--{name} is empty; it must be the name of a file")
     check_targets(targets)
     if options.plot:
         if Path(options.plot).suffix.lower() not in SUFFIXES:
@@ -118,12 +123,10 @@ def answer(solve: Callable[[argparse.Namespace], Answer], options: argparse.Name
         if find_spec("matplotlib") is None:
             raise RequestError("--plot needs matplotlib: pip install 'heavytail[plot]'")
     found = solve(options)
+    if options.plot:
+        _draw(found, options.plot)
     if options.json:
         _write_json(found, options.what, options.json)
-    if options.plot:
-        from heavytail.plots import save
-
-        save(found.draw(), options.plot)
     if options.json != "-":
         from heavytail.terminal.learning import print_tables
 
@@ -131,33 +134,47 @@ def answer(solve: Callable[[argparse.Namespace], Answer], options: argparse.Name
     return DONE
 
 
+def _draw(found: Answer, path: str) -> None:
+    from heavytail.plots import save
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="matplotlib")  # of layouts, which the user cannot mend
+        save(found.draw(), path)
+
+
 def _write_json(found: Answer, what: str, path: str) -> None:
     import heavytail
 
+    infinite: list[str] = []
     document = {
         "schema_version": SCHEMA_VERSION,
         "heavytail": heavytail.__version__,
         "question": what,
-        "settings": found.settings,
-        "results": found.results,
+        "settings": _plain(found.settings, "settings", infinite),
+        "results": _plain(found.results, "results", infinite),
+        "infinite": infinite,
         "notes": found.notes,
     }
-    text = json.dumps(_plain(document), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     if path == "-":
         sys.stdout.write(text)
     else:
         Path(path).write_text(text, encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
-    """Give what json can have: null for numbers that are not finite."""
+def _plain(value: Any, path: str, infinite: list[str]) -> Any:
+    """Give what json can have: null for numbers that are not finite; the paths of infinite ones go to a list."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, f"{path}.{key}", infinite) for key, item in value.items()}
     if hasattr(value, "tolist"):  # arrays and their scalars
-        return _plain(value.tolist())
+        return _plain(value.tolist(), path, infinite)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+        return [_plain(item, f"{path}[{k}]", infinite) for k, item in enumerate(value)]
+    if isinstance(value, float) and not isfinite(value):
+        if isinf(value):
+            infinite.append(path)
+        return None
+    return value
 
 
 def arrays_of(result: Any) -> dict[str, Any]:
@@ -188,7 +205,7 @@ def solve_where_possible(
 
 def place_of(name: str, values: np.ndarray) -> str:
     """Name a value, or the range of several."""
-    return f"{name} {values[0]:g}" if len(values) == 1 else f"{name}s {values.min():g} to {values.max():g}"
+    return f"{name} {values[0]:.4g}" if len(values) == 1 else f"{name}s {values.min():.4g} to {values.max():.4g}"
 
 
 def _parts(

@@ -38,7 +38,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """How a student learns.
+    """How a student learns, or what an approximate theory has it learn.
 
     Attributes:
         weights: that it can have.
@@ -74,12 +74,17 @@ class Student:
         worst = float(residual[residual == residual].max(initial=0.0))
         return LearningCurve(name, loads, found["error"], found["overlap"], found["phase"], worst), reason
 
-    def simulate(self, settings: Settings, n: int, load: float, rng: np.random.Generator) -> Simulation:
+    @property
+    def walks(self) -> bool:
+        """Whether it is simulated by a walk that takes time to reach equilibrium."""
+        return self.warm and self.sampler is not None
+
+    def simulate(self, settings: Settings, n: int, load: float, rng: np.random.Generator, **how: Any) -> Simulation:
         """Simulate n weights; the generalisation error is called so whatever the model calls it."""
         assert self.sampler is not None
         heat = (settings.temperature,) if self.warm else ()
-        found: Simulation = self.sampler(settings).simulate(n, load, *heat, seed=rng)
-        return replace(found, samples={"error": found.samples[self.quantity]})
+        found: Simulation = self.sampler(settings).simulate(n, load, *heat, seed=rng, **how)
+        return replace(found, samples={**found.samples, "error": found.samples[self.quantity]})
 
 
 def _refusal(solve: Callable[[], object]) -> str:
@@ -144,17 +149,15 @@ STUDENTS: Mapping[str, Student] = {
 
 
 def chosen(names: Sequence[str], weights: str, temperatures: Sequence[float]) -> tuple[str, ...]:
-    """Give the students asked for, or all those that there are with these weights and temperatures.
+    """Give the students asked for, or all those that there are with these weights and temperatures, but no theories.
 
     Raises:
         RequestError: for a student that there is not, or not with these weights or temperatures.
     """
     if not names:
-        cold = min(temperatures) <= 0
-        fit = [name for name, student in STUDENTS.items() if weights in student.weights]
-        return tuple(
-            name for name in fit if name != (_HIGH if cold else "") and (name != "vote" or max(temperatures) > 0)
-        )
+        hot = max(temperatures) > 0
+        students = [name for name, student in STUDENTS.items() if student.sampler and weights in student.weights]
+        return tuple(name for name in students if hot or name != "vote")
     for name in names:
         if name not in STUDENTS and name != REGRESSION:
             raise RequestError(f"there is no student {name!r}; there are {', '.join((*STUDENTS, REGRESSION))}")
