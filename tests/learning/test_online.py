@@ -166,3 +166,9 @@ def test_arguments_out_of_range_are_refused(model):
         model(0.7)
     with pytest.raises(RequestError, match=r"^load is -1; it must be above 0 and finite$"):
         model().solve([1.0, -1.0])
+
+
+@pytest.mark.parametrize("model", [OptimalOnline(), OnlinePerceptron()])
+def test_loads_that_differ_by_rounding_have_one_error(model):
+    error = model.solve([5.0, np.nextafter(5.0, 6), np.nextafter(5.0, 0), 1.0]).error
+    assert error[:3] == pytest.approx(error[0], rel=1e-12)

@@ -176,18 +176,17 @@ def _follow(
         ConvergenceError: if the integration fails.
     """
     loads = check_range("load", load, 0, open_low=True)
-    points, place = np.unique(loads, return_inverse=True)
+    points, place = np.unique(np.log(loads), return_inverse=True)
     if not points.size:
         return state_of(loads, loads, loads)
-    first = _BEFORE * min(points[0], 1.0)
+    first = _BEFORE * min(loads.min(), 1.0)
 
     def angles(tolerance: float) -> Array:
-        span = np.log([first, points[-1]])
-        at, limits = np.log(points), {"rtol": tolerance, "atol": 1e-3 * tolerance}
+        span, limits = (np.log(first), points[-1]), {"rtol": tolerance, "atol": 1e-3 * tolerance}
         # noise makes the perceptron rule forget within a load of 1: stiff in log load
-        path = solve_ivp(rate, span, start(first), method="LSODA", t_eval=at, **limits)
+        path = solve_ivp(rate, span, start(first), method="LSODA", t_eval=points, **limits)
         if not path.success:
-            raise ConvergenceError(f"{name}: load is {points[-1]:g}; {path.message}")
+            raise ConvergenceError(f"{name}: load is {loads.max():g}; {path.message}")
         return np.sinh(np.reshape(path.y[0][place], loads.shape))
 
     cotangent, coarse = angles(_TOLERANCE), angles(10 * _TOLERANCE)
