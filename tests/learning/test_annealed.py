@@ -1,4 +1,4 @@
-"""The annealed and the high-temperature theory, against theory.md and brute force."""
+"""The annealed and the high-temperature theory, against reference numbers and brute force."""
 
 import numpy as np
 import pytest

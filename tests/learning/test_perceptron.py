@@ -1,4 +1,4 @@
-"""The replica-symmetric perceptron, against theory.md's reference numbers, quadrature, identities and limits."""
+"""The replica-symmetric perceptron, against reference numbers, quadrature, identities and limits."""
 
 from math import exp, log, pi, sqrt
 

@@ -1,4 +1,4 @@
-"""Transitions and phase diagrams, against theory.md's tables and against single solutions."""
+"""Transitions and phase diagrams, against published tables and single solutions."""
 
 import numpy as np
 import pytest
