@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from heavytail.cli.learning.grids import check_figure, dense, traced
-from heavytail.cli.learning.shared import Answer, number_list, place_of, solve_where_possible
+from heavytail.cli.learning.shared import Answer, kind_of, number_list, place_of, solve_where_possible
 from heavytail.cli.learning.simulated import check_simulation
 from heavytail.errors import RequestError
 
@@ -47,7 +47,7 @@ def answer_against_temperature(options: argparse.Namespace) -> Answer:
         "students": names, "weights": options.weights, "label_noise": options.label_noise, "load": load,
         "against": "temperature",
     }  # fmt: skip
-    title = f"Generalisation error at load {load:g}, {options.weights} weights"
+    title = f"Generalisation error at load {load:g}, {kind_of(options.weights)} weights"
     table = Table(title, [_temperatures(temperatures), *columns])
 
     def draw() -> Figure:

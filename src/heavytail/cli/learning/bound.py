@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from heavytail.cli.learning.grids import check_figure, dense, traced
-from heavytail.cli.learning.shared import GRID, Answer, add_outputs, answer, number_list, whole
+from heavytail.cli.learning.shared import GRID, Answer, add_outputs, answer, kind_of, number_list, whole
 from heavytail.errors import RequestError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _solve(options: argparse.Namespace) -> Answer:
         return bounds(curve, many, dashed, options.n, marks=loads)
 
     return Answer(
-        settings, results, [Table(f"Errors and their bounds, {options.weights} weights", columns)], notes, draw
+        settings, results, [Table(f"Errors and their bounds, {kind_of(options.weights)} weights", columns)], notes, draw
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from heavytail.cli.learning.against import answer_against_temperature
 from heavytail.cli.learning.grids import check_figure, dense, traced
 from heavytail.cli.learning.regression import answer_regression
-from heavytail.cli.learning.shared import GRID, Answer, add_outputs, answer, number_list, place_of, whole
+from heavytail.cli.learning.shared import GRID, Answer, add_outputs, answer, kind_of, number_list, place_of, whole
 from heavytail.cli.learning.simulated import (
     add_simulation,
     check_simulation,
@@ -204,7 +204,7 @@ def _results(loads: np.ndarray, found: Sequence[_Traced]) -> dict[str, object]:
 def _tables(loads: np.ndarray, found: Sequence[_Traced], options: argparse.Namespace) -> list[Table]:
     from heavytail.terminal.learning import Column, Table
 
-    title = f"Generalisation error, {options.weights} weights"
+    title = f"Generalisation error, {kind_of(options.weights)} weights"
     if len(options.label_noise) == 1 and options.label_noise[0]:
         title += f", label noise {options.label_noise[0]:g}"
     if len(options.temperature) == 1 and options.temperature[0]:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from heavytail.cli.learning.grids import check_figure
-from heavytail.cli.learning.shared import GRID, Answer, add_outputs, answer, arrays_of, number_list
+from heavytail.cli.learning.shared import GRID, Answer, add_outputs, answer, arrays_of, kind_of, number_list
 from heavytail.errors import RequestError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _solve(options: argparse.Namespace) -> Answer:
     check_figure(options.plot, 1, loads=plane[0], temperatures=plane[1])
     diagram = phase_diagram(model, loads, temperatures)
     lines, names = diagram.lines, _LINES[options.weights]
-    title = f"Loads at which learning changes, {options.weights} weights, label noise {options.label_noise:g}"
+    title = f"Loads at which learning changes, {kind_of(options.weights)} weights, label noise {options.label_noise:g}"
     columns = [Column("temperature", temperatures, ".4g"), *(Column(name, getattr(lines, name)) for name in names)]
     tables = [Table(title, columns), *([_path_table(path)] if path else [])]
     notes = [_NOTES[options.weights]]

@@ -28,6 +28,7 @@ __all__ = [
     "add_outputs",
     "answer",
     "arrays_of",
+    "kind_of",
     "number_list",
     "place_of",
     "solve_where_possible",
@@ -221,3 +222,8 @@ def _parts(
         half = len(values) // 2
         yield from _parts(solve, values[:half])
         yield from _parts(solve, values[half:])
+
+
+def kind_of(weights: str) -> str:
+    """Give the name of a kind of weights as it is written: Ising is a person."""
+    return {"ising": "Ising"}.get(weights, weights)
