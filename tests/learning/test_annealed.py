@@ -154,6 +154,8 @@ def test_what_is_not_there_is_refused():
         Annealed("binary")
     with pytest.raises(RequestError, match="only students with Ising weights"):
         Annealed("spherical").transition(0.0)
+    with pytest.raises(RequestError, match=r"load of shape \(2,\) and temperature of shape \(3,\) do not fit"):
+        Annealed().solve([1.0, 2.0], [0.0, 1.0, 2.0])
     with pytest.raises(RequestError, match="linear outputs have no labels"):
         HighTemperature(label_noise=0.1, output="linear")
     with pytest.raises(RequestError, match="temperature is 0; it must be above 0"):

@@ -8,6 +8,7 @@ from heavytail.errors import RequestError
 from heavytail.learning._gauss import Array
 
 __all__ = [
+    "broadcast_pair",
     "check_label_noise",
     "check_name",
     "check_number",
@@ -128,3 +129,18 @@ def check_sizes(n: object, load: float, runs: object) -> tuple[int, int, int]:
     """
     weights = whole("n", n, 1)
     return weights, count_examples(weights, load), whole("runs", runs, 1)
+
+
+def broadcast_pair(load: Array, temperature: Array) -> tuple[Array, Array]:
+    """Give loads and temperatures of one shape.
+
+    Raises:
+        RequestError: if their shapes do not fit.
+    """
+    try:
+        loads, temperatures = np.broadcast_arrays(load, temperature)
+    except ValueError:
+        raise RequestError(
+            f"load of shape {load.shape} and temperature of shape {temperature.shape} do not fit"
+        ) from None
+    return loads, temperatures

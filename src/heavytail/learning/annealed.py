@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize.elementwise import find_root
 
 from heavytail.errors import ConvergenceError, RequestError
-from heavytail.learning._arguments import check_name, check_range
+from heavytail.learning._arguments import broadcast_pair, check_name, check_range
 from heavytail.learning._counting import spin_entropy
 from heavytail.learning._gauss import Array, Real
 from heavytail.learning.perceptron import check_student
@@ -157,7 +157,7 @@ class _Theory(ABC):
                 below 1e-130, or so small that the overlap is below 1e-300.
         """
         check_name("branch", branch, ("equilibrium", "poor"))
-        loads, temperatures = np.broadcast_arrays(check_range("load", load, 0, open_low=True), self._check(temperature))
+        loads, temperatures = broadcast_pair(check_range("load", load, 0, open_low=True), self._check(temperature))
         shape, loads, temperatures = loads.shape, loads.ravel(), temperatures.ravel()
         end, jump = np.full(loads.shape, _LAST), np.full(loads.shape, np.inf)
         if self._jumps:

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heavytail.errors import ConvergenceError, RequestError
-from heavytail.learning._arguments import check_label_noise, check_name, check_number, check_range, check_weights
+from heavytail.learning._arguments import (
+    broadcast_pair,
+    check_label_noise,
+    check_name,
+    check_number,
+    check_range,
+    check_weights,
+)
 from heavytail.learning._branch import Branch
 from heavytail.learning._gauss import Array, Real
 from heavytail.learning._replica import PRIORS
@@ -253,7 +260,7 @@ class Perceptron:
 
     def _states(self, load: ArrayLike, temperature: ArrayLike, branch: str) -> PerceptronState:
         check_name("branch", branch, ("equilibrium", "poor"))
-        loads, temperatures = _together(check_load(load), check_temperature(temperature))
+        loads, temperatures = broadcast_pair(check_load(load), check_temperature(temperature))
         distinct, row = np.unique(temperatures.ravel(), return_inverse=True)
         traced = Branch.trace(self.weights, self.label_noise, distinct, enough=loads.max(initial=0))
         poor = self._poor(traced, loads.ravel(), row)
@@ -315,13 +322,3 @@ def check_load(load: ArrayLike) -> Array:
 def check_temperature(temperature: ArrayLike) -> Array:
     """Give temperatures as an array, refused if one is not in [0, 1e9]."""
     return check_range("temperature", temperature, 0, _MOST)
-
-
-def _together(load: Array, temperature: Array) -> tuple[Array, Array]:
-    try:
-        loads, temperatures = np.broadcast_arrays(load, temperature)
-    except ValueError:
-        raise RequestError(
-            f"load of shape {load.shape} and temperature of shape {temperature.shape} do not fit"
-        ) from None
-    return loads, temperatures

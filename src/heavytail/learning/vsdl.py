@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
 from heavytail.errors import RequestError
-from heavytail.learning._arguments import check_range, check_weights
+from heavytail.learning._arguments import check_number, check_range, check_weights
 from heavytail.learning._gauss import Array, Real
 from heavytail.learning.perceptron import Perceptron, PerceptronState, check_load, check_temperature
 from heavytail.learning.phases import PhaseDiagram, phase_diagram
@@ -93,7 +93,7 @@ class VSDL:
 
     def learning_curve(self, loads: ArrayLike, temperature: float = 0.0, *, randomised: float = 0.0) -> LearningCurve:
         """Give what the model says of the error along whole loads of shape (n,), positive."""
-        share = float(check_share(randomised))
+        share = check_number("randomised", check_share(randomised), 0, 1)
         curve = Perceptron(self.weights).learning_curve(self.effective_load(loads, share), temperature)
         return replace(curve, name="VSDL", loads=np.atleast_1d(check_load(loads)))
 
@@ -144,7 +144,7 @@ class VSDL:
         """
         if self.weights != "ising":
             raise RequestError("only students with Ising weights have a transition")
-        share = float(check_share(randomised))
+        share = check_number("randomised", check_share(randomised), 0, 1)
         noisy, clean = Perceptron("ising", share / 2), Perceptron("ising")
         temperature = np.atleast_1d(check_temperature(temperatures))
         return np.asarray((1 - share) * noisy.transition(temperature) / clean.transition(temperature))
