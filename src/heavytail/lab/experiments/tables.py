@@ -1,0 +1,63 @@
+"""How experiments read the table of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from math import isnan, nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from heavytail.diagnosis.phases import PHASES
+from heavytail.lab.experiments.experiment import Measured, over_seeds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["PHASE_ORDER", "difference", "each_seed", "last", "of_layer", "of_network", "rank_correlation"]
+
+PHASE_ORDER = {name: k for k, name in enumerate(PHASES)}
+"""From random-like to heavy-tailed and the collapse of the rank."""
+
+
+def of_network(table: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows of whole networks."""
+    return table[table["layer"] == ""]
+
+
+def of_layer(table: pd.DataFrame, layer: str) -> pd.DataFrame:
+    """Give the rows of one layer."""
+    return table[table["layer"] == layer]
+
+
+def last(table: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows of each trial's last look."""
+    return table[table["epoch"] == table.groupby("trial")["epoch"].transform("max")]
+
+
+def each_seed(table: pd.DataFrame, number: Callable[[pd.DataFrame], float]) -> Measured:
+    """Measure a number of each seed's rows, and give their mean."""
+    return over_seeds([number(rows) for _, rows in table.groupby("seed")])
+
+
+def difference(rows: pd.DataFrame, column: str, axis: str, of: Hashable, minus: Hashable) -> float:
+    """Give the value of a column at one setting less that at another, in the rows of one seed; NaN where one lacks."""
+    values = rows.set_index(axis)[column]
+    return float(values[of] - values[minus]) if {of, minus} <= set(values.index) else nan
+
+
+def rank_correlation(x: pd.Series, y: pd.Series) -> float:
+    """Give Kendall's tau-b of two columns, NaN of fewer than three rows or of a constant.
+
+    Example:
+        >>> import pandas as pd
+        >>> rank_correlation(pd.Series([1, 2, 3]), pd.Series([1, 2, 2]))
+        0.816...
+    """
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    known = ~(np.isnan(a) | np.isnan(b))
+    upper = np.triu_indices(int(known.sum()), 1)
+    signs = [np.sign(v[known][:, None] - v[known][None, :])[upper] for v in (a, b)]
+    scale = float(np.sqrt(np.prod([(s != 0).sum() for s in signs], dtype=float)))
+    tau = float((signs[0] * signs[1]).sum()) / scale if scale and known.sum() > 2 else nan
+    return nan if isnan(tau) else tau
