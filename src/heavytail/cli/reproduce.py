@@ -32,6 +32,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default=os.environ.get("HEAVYTAIL_PUBLISHED") or None,
         help="folder of the published tables, which some claims need (default: the environment's HEAVYTAIL_PUBLISHED)",
     )
+    reproduce.add_argument("--runs", metavar="DIR", help="folder of the laboratory's full runs, which some claims need")
     reproduce.add_argument("--json", metavar="FILE", help="write the outcomes as json, - for standard output")
     reproduce.set_defaults(run=_reproduce)
 
@@ -49,7 +50,7 @@ def _reproduce(options: argparse.Namespace) -> int:
         raise RequestError(f"--seed is {options.seed}; it must be at least 0")
     check_targets({"json": options.json} if options.json else {})
     outcomes = []
-    for outcome in reproduce(options.claims, options.seed, slow=options.slow, data=options.data):
+    for outcome in reproduce(options.claims, options.seed, slow=options.slow, data=options.data, runs=options.runs):
         outcomes.append(outcome)
         if options.json != "-":
             print_outcome(outcome, open_console())

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from heavytail.diagnosis.row import COLUMNS, Row
+from heavytail.errors import RequestError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EVALS", "RESERVED", "Look", "left_out_table", "look_of", "look_table", "plain_look"]
+__all__ = ["Look", "check_names", "left_out_table", "look_of", "look_table", "plain_look", "values_of"]
 
-EVALS = "evals"
-RESERVED = frozenset(["step", "seconds", *COLUMNS, EVALS])
+_logger = logging.getLogger(__name__)
+
+_EVALS = "evals"
+_RESERVED = frozenset(["step", "seconds", *COLUMNS, _EVALS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Look:
         rows: of the layers that were looked at.
         left_out: names of the rows that were not.
         reason: why these were left out.
-        scalars: what the training gave beside.
+        scalars: what the training gave beside; more may come after the look.
         evals: eigenvalues by row, ascending, where they are kept.
     """
 
@@ -38,8 +43,31 @@ class Look:
     rows: tuple[Row, ...] = ()
     left_out: tuple[str, ...] = ()
     reason: str = ""
-    scalars: Mapping[str, float] = field(default_factory=dict)
+    scalars: dict[str, float] = field(default_factory=dict)
     evals: Mapping[str, list[float]] = field(default_factory=dict)
+
+
+def check_names(scalars: Mapping[str, Any]) -> None:
+    """Check that no scalar has the name of a column.
+
+    Raises:
+        RequestError: if one has.
+    """
+    if taken := _RESERVED.intersection(scalars):
+        raise RequestError(f"scalar {min(taken)!r} has the name of a column of the table; give it another")
+
+
+def values_of(scalars: Mapping[str, Any]) -> dict[str, float]:
+    """Read numbers, and tensors of one number; what is neither is NaN and said in one line, for it ends no training."""
+    return {name: _value(name, scalar) for name, scalar in scalars.items()}
+
+
+def _value(name: str, scalar: Any) -> float:
+    try:
+        return float(scalar.item() if hasattr(scalar, "item") else scalar)
+    except (TypeError, ValueError, RuntimeError) as error:
+        _logger.warning("scalar %r is missing in the table: %s", name, error)
+        return nan
 
 
 def look_table(looks: Iterable[Look], spectra: bool) -> pd.DataFrame:
@@ -48,7 +76,7 @@ def look_table(looks: Iterable[Look], spectra: bool) -> pd.DataFrame:
 
     looks = [look for look in looks if look.rows]
     scalars = dict.fromkeys(name for look in looks for name in look.scalars)
-    kept = {EVALS: np.array([], dtype=np.float64)} if spectra else {}
+    kept = {_EVALS: np.array([], dtype=np.float64)} if spectra else {}
     missing = dict.fromkeys(scalars, np.nan)
     rows = [
         {"step": look.step, "seconds": look.seconds, **row.as_dict(), **_evals(look, row, kept), **missing}
@@ -60,7 +88,7 @@ def look_table(looks: Iterable[Look], spectra: bool) -> pd.DataFrame:
 
 
 def _evals(look: Look, row: Row, kept: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {EVALS: np.array(look.evals[row.name])} if kept and row.name in look.evals else kept
+    return {_EVALS: np.array(look.evals[row.name])} if kept and row.name in look.evals else kept
 
 
 def left_out_table(looks: Iterable[Look]) -> pd.DataFrame:

@@ -11,47 +11,55 @@ __all__ = ["Meter"]
 
 
 class Meter:
-    """The seconds of a training, and of what watches it; what is not spent within `watching` is of the training.
+    """The seconds of a training, and of what watches it: what is not spent within `watching` is of the training.
 
     Attributes:
         budget: share of all seconds that the watching may take, above 0; at 1 it may take any.
-        training: seconds of the training, up to when `watching` was last entered.
-        own: seconds of the watching, up to when it was last left.
     """
 
     def __init__(self, budget: float) -> None:
         self.budget = budget
-        self.training = 0.0
-        self.own = 0.0
-        self._turn = perf_counter()  # when the watching was last entered or left
+        self._training = self._own = 0.0  # up to the last turn
+        self._inside = False
+        self._turn = perf_counter()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Count as own what is spent within."""
-        now = perf_counter()
-        self.training += now - self._turn
-        self._turn = now
+        self._turn_to(True)
         try:
             yield
         finally:
-            now = perf_counter()
-            self.own += now - self._turn
-            self._turn = now
+            self._turn_to(False)
+
+    def _turn_to(self, inside: bool) -> None:
+        now = perf_counter()
+        if self._inside:
+            self._own += now - self._turn
+        else:
+            self._training += now - self._turn
+        self._turn, self._inside = now, inside
+
+    def add(self, training: float, own: float) -> None:
+        """Add seconds that were spent before this clock began."""
+        self._training += training
+        self._own += own
 
     @property
-    def since_turn(self) -> float:
-        """Seconds since `watching` was entered, or left."""
-        return perf_counter() - self._turn
+    def training(self) -> float:
+        """Seconds of the training."""
+        return self._training + (0.0 if self._inside else perf_counter() - self._turn)
 
     @property
-    def seconds(self) -> float:
-        """Seconds of both together, up to the last turn."""
-        return self.training + self.own
+    def own(self) -> float:
+        """Seconds of the watching."""
+        return self._own + (perf_counter() - self._turn if self._inside else 0.0)
 
     @property
     def share(self) -> float:
-        """Share of all seconds that the watching took, 0 before there were any."""
-        return self.own / self.seconds if self.seconds else 0.0
+        """Share of the watching in all seconds, 0 before there are any."""
+        own, training = self.own, self.training
+        return own / (own + training) if own else 0.0
 
     @property
     def room(self) -> float:

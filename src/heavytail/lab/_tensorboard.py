@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from math import isfinite
-from os import PathLike, fspath
+from os import fspath
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from heavytail.errors import RequestError
 from heavytail.lab._looks import Look
 from heavytail.rmt.ensembles.phases import PHASES
 
-__all__ = ["LOGGED", "check_tensorboard", "numbers_of", "open_writer", "write_look"]
+__all__ = ["LOGGED", "Log", "numbers_of"]
+
+_logger = logging.getLogger(__name__)
 
 LOGGED = (
     *("log_norm", "log_spectral_norm", "stable_rank", "matrix_rank", "entropy"),
@@ -24,24 +27,7 @@ LOGGED = (
 )
 """Columns that are logged; the table has all of them."""
 
-
-def check_tensorboard() -> None:
-    """Raise an error that says what to install, unless torch can write for TensorBoard.
-
-    Raises:
-        RequestError: if it cannot.
-    """
-    try:
-        import torch.utils.tensorboard  # noqa: F401
-    except ImportError as error:
-        raise RequestError("log needs TensorBoard: pip install tensorboard") from error
-
-
-def open_writer(folder: str | PathLike[str], resumed: int | None) -> Any:
-    """Open a torch SummaryWriter; one that resumes after a step hides what the folder holds of later steps."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(fspath(folder), purge_step=None if resumed is None else resumed + 1)  # type: ignore[no-untyped-call]
+Spectra = Mapping[str, NDArray[np.float64]]
 
 
 def numbers_of(row: Row) -> dict[str, float]:
@@ -55,8 +41,82 @@ def numbers_of(row: Row) -> dict[str, float]:
     return numbers | ({f"spectra/{row.name}/phase": PHASES.index(row.phase)} if row.phase in PHASES else {})
 
 
-def write_look(writer: Any, look: Look, spectra: Mapping[str, NDArray[np.float64]], cost: float) -> None:
-    """Write a look: numbers and the histogram of log10 of the eigenvalues of each layer, phases, and the cost."""
+class Log:
+    """Where a monitor writes, or nowhere; a log that fails is given up in one line, and the training goes on.
+
+    Args:
+        where: a folder, opened when there is something to write; a SummaryWriter, which stays open; None for nowhere.
+
+    Raises:
+        RequestError: if it is none of these, or TensorBoard is not installed.
+    """
+
+    def __init__(self, where: Any) -> None:
+        self._folder: str | None = None
+        self._writer: Any = where if hasattr(where, "add_scalar") else None
+        self._resumed: int | None = None
+        self._held: tuple[Look, Spectra, float] | None = None
+        if where is not None and self._writer is None:
+            self._folder = _folder(where)
+
+    def hold(self, look: Look, spectra: Spectra, cost: float) -> None:
+        """Keep a look until it is sure to count."""
+        self._held = (look, spectra, cost)
+
+    def release(self) -> None:
+        """Write what is held."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self.write(*held)
+
+    def resume(self, step: int) -> None:
+        """Drop what is held, and hide what the folder has of later steps, which are made once more."""
+        self._held, self._resumed = None, step
+
+    def write(self, look: Look, spectra: Spectra, cost: float) -> None:
+        """Write a look: numbers and the histogram of log10 of the eigenvalues of each layer, phases, and the cost.
+
+        Args:
+            look: the look.
+            spectra: eigenvalues by row.
+            cost: the share of the time that the monitor took.
+        """
+        if self._writer is None and self._folder is None:
+            return
+        try:
+            if self._writer is None:
+                self._writer = _opened(self._folder, self._resumed)
+            _write(self._writer, look, spectra, cost)
+        except Exception as error:  # a full disk, a writer that was closed
+            _logger.warning("the log of spectra ends at step %d: %s", look.step, error)
+            self._writer = self._folder = None
+
+    def close(self) -> None:
+        """Close a writer that was opened here."""
+        if self._folder is not None and self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _folder(where: Any) -> str:
+    try:
+        folder = fspath(where)
+    except TypeError:
+        raise RequestError(f"log is {where!r}; it must be a folder or a SummaryWriter") from None
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError as error:
+        raise RequestError("log needs TensorBoard: pip install tensorboard") from error
+    return str(folder)
+
+
+def _opened(folder: str | None, resumed: int | None) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(folder, purge_step=None if resumed is None else resumed + 1)
+
+
+def _write(writer: Any, look: Look, spectra: Spectra, cost: float) -> None:
     for row in look.rows:
         for name, value in numbers_of(row).items():
             writer.add_scalar(name, value, look.step)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -39,11 +38,12 @@ def look_epochs(epochs: int, looks: int) -> tuple[int, ...]:
     """
     if epochs < looks:
         return tuple(range(epochs + 1))
-    for count in range(looks, 3 * looks):
-        spaced = [0, *np.round(np.geomspace(1, epochs, count - 1)).astype(int).tolist()]
-        if len(chosen := sorted(set(spaced))) >= looks:
-            break
-    return tuple(chosen[: looks - 1]) + (epochs,) if len(chosen) > looks else tuple(chosen)
+    chosen = {0, epochs}
+    for count in range(2, 3 * looks):
+        spaced = {0, *np.round(np.geomspace(1, epochs, count)).astype(int).tolist()}
+        if len(chosen) < len(spaced) <= looks:
+            chosen = spaced
+    return tuple(sorted(chosen))
 
 
 @torch.no_grad()
@@ -60,7 +60,7 @@ def look_errors(module: nn.Module, examples: Tensors, loss: Any) -> tuple[float,
     was_training = module.training
     module.eval()
     total = right = 0.0
-    for x, y in zip(inputs.split(_CHUNK), labels.split(_CHUNK), strict=True):
+    for x, y in zip(torch.split(inputs, _CHUNK), torch.split(labels, _CHUNK), strict=True):
         logits = module(x)
         total += float(loss(logits, y)) * len(y)
         right += int((logits.argmax(1) == y).sum())
@@ -73,6 +73,8 @@ def look_network(module: nn.Module, parts: Mapping[str, Tensors], loss: Any) -> 
     row: dict[str, float] = {}
     for name, examples in parts.items():
         row[f"{name}_loss"], row[f"{name}_accuracy"] = look_errors(module, examples, loss)
+    if not math.isfinite(row["train_loss"]):
+        return row  # what has diverged has no capacity
     inputs, labels = parts["train"]
     measured = capacity(module, inputs[:_CAPACITY_EXAMPLES], labels[:_CAPACITY_EXAMPLES])
     return row | measured.as_dict()

@@ -7,24 +7,19 @@ what `heavytail.analyze` gives of the model at that step, or there is none.
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from glob import escape
-from math import isfinite, nan
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from heavytail.analysis import analyze, estimate, measure_rate
-from heavytail.analysis.jobs import failed, reason_of
-from heavytail.diagnosis.row import Row
-from heavytail.errors import RequestError
-from heavytail.lab._looks import RESERVED, Look, left_out_table, look_of, look_table, plain_look
+from heavytail.analysis import analyze, measure_rate
+from heavytail.lab._followed import Followed, check_options, failed_report, followed
+from heavytail.lab._looks import Look, check_names, left_out_table, look_of, look_table, plain_look, values_of
 from heavytail.lab._meter import Meter
-from heavytail.lab._tensorboard import check_tensorboard, open_writer, write_look
-from heavytail.report.model_report import ModelReport, summarise
+from heavytail.lab._tensorboard import Log
+from heavytail.report.model_report import ModelReport
 from heavytail.report.writing import write_parquet
 
 if TYPE_CHECKING:
@@ -32,8 +27,6 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["Monitor"]
-
-_logger = logging.getLogger(__name__)
 
 
 class Monitor:
@@ -94,20 +87,21 @@ class Monitor:
         seed: int = 0,
         jobs: int = 1,
     ) -> None:
-        _check(model, every, budget, jobs)
+        check_options(every, budget, seed, jobs)
         self._meter = Meter(budget)
         with self._meter.watching():
-            self._model, self._every, self._spectra = model, every, spectra
+            self._model, self._every, self._keep_spectra = model, every, spectra
             self._analyze = partial(analyze, nulls=nulls, seed=seed, jobs=jobs)
-            self._layers = _followed(model, layers, nulls)
-            self._planning = self._meter.since_turn  # what every analysis takes besides its work, or a little more
-            self._pace: float | None = None  # seconds a unit of work
-            self._number, self._resumed = 0, False
+            began = self._meter.own
+            self._layers = followed(model, layers, nulls)
+            self._planning = self._meter.own - began  # what an analysis takes besides its work
+            self._pace: float | None = None  # seconds that a unit of work takes
+            self._number = 0
             self._looks: list[Look] = []
-            self._waiting: Callable[[], None] | None = None  # the log of the first look, which may yet be resumed over
-            self._log, self._writer = _log(log)
+            self._seen: dict[str, int] = {}  # rows by name: the step at which they were seen last
+            self._log = Log(log)
             if initial:
-                self._look(self._layers, {}, wait=True)
+                self._look(self._layers, {}, hold=True)
 
     def step(self, number: int | None = None, /, **scalars: Any) -> ModelReport | None:
         """Count a step of the optimiser, and look at the model if a look is due and the budget allows it.
@@ -129,45 +123,52 @@ class Monitor:
             _wait_for_devices(self._model)
         with self._meter.watching():
             self._number = number
-            _check_names(scalars)
-            if self._waiting is not None:
-                self._flush()
-            return self._look(self._fitting(), scalars) if due else None
+            check_names(scalars)
+            self._log.release()
+            return self._look_within_budget(scalars) if due else None
 
     def look(self, number: int | None = None, /, **scalars: Any) -> ModelReport | None:
-        """Look now, whatever the budget, at all layers that were not seen at this step; arguments as of `step`."""
+        """Look now, whatever the budget, at all layers that were not seen at this step.
+
+        Args:
+            number: how many steps have been made; as many as at the last call by default.
+            **scalars: as of `step`.
+
+        Returns:
+            What was seen; None if there was nothing left to see.
+
+        Raises:
+            RequestError: if a scalar has the name of a column.
+        """
         _wait_for_devices(self._model)
         with self._meter.watching():
             self._number = self._number if number is None else number
-            _check_names(scalars)
-            self._flush()
-            return self._look(self._unseen(), scalars)
+            check_names(scalars)
+            self._log.release()
+            unseen = [layer for layer in self._layers if self._last_seen(layer) != self._number]
+            return self._look(unseen, scalars) if unseen else None
 
     def note(self, **scalars: Any) -> None:
-        """Add scalars to what was seen at this step, if anything was: an error on test data, measured after the step.
+        """Put scalars beside what was seen at the last step, such as an error on test data that is measured after it.
+
+        Where nothing was seen they are not kept.
 
         Raises:
             RequestError: if a scalar has the name of a column.
         """
         with self._meter.watching():
-            _check_names(scalars)
-            if any(look.step == self._number for look in self._looks[-2:]):
-                values = _values(scalars)
-                self._looks = [
-                    replace(look, scalars={**look.scalars, **values}) if look.step == self._number else look
-                    for look in self._looks
-                ]
+            check_names(scalars)
+            for look in self._looks_now():
+                look.scalars.update(values_of(scalars))
 
     def close(self) -> None:
-        """Look at the end of training, as far as the budget allows, and close a log that the monitor has opened."""
+        """End with a look at the last step, as far as the budget allows, and close a log that was opened here."""
         _wait_for_devices(self._model)
         with self._meter.watching():
-            self._flush()
-            if self._unseen():
-                self._look([layer for layer in self._fitting() if layer in self._unseen()], {})
-            if self._log is not None and self._writer is not None:
-                self._writer.close()
-                self._writer = None
+            self._log.release()
+            if not self._looks_now():
+                self._look_within_budget({})
+            self._log.close()
 
     @property
     def table(self) -> pd.DataFrame:
@@ -175,7 +176,7 @@ class Monitor:
 
         Columns: `step`; `seconds` since the monitor began; all columns of `heavytail.analyze`; the scalars given.
         """
-        return look_table(self._looks, self._spectra)
+        return look_table(self._looks, self._keep_spectra)
 
     @property
     def skipped(self) -> pd.DataFrame:
@@ -208,18 +209,86 @@ class Monitor:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where another monitor was: with its table, its step and its times; a first look of this one is lost."""
         with self._meter.watching():
-            self._number, self._resumed = state["step"], True
-            self._meter.training += state["training"]
-            self._meter.own += state["own"]
-            self._pace = state["pace"] or self._pace
+            self._number = state["step"]
+            self._meter.add(state["training"], state["own"])
+            self._pace = self._pace if state["pace"] is None else state["pace"]
             self._looks = [look_of(values) for values in state["looks"]]
-            self._waiting = None
+            self._seen = {row.name: look.step for look in self._looks for row in look.rows}
+            self._log.resume(self._number)
 
     def __repr__(self) -> str:
         """Name the model, and count what was seen, what was left out, and the cost."""
-        seen, left = (sum(len(part) for part in parts) for parts in zip(*self._counted(), strict=True))
-        model, budget = type(self._model).__name__, self._meter.budget
-        return f"<Monitor of {model!r}: step {self._number}, {seen} rows, {left} left out, {self.cost:.2%} of {budget:.0%}>"
+        seen = sum(len(look.rows) for look in self._looks)
+        left = sum(len(look.left_out) for look in self._looks)
+        return (
+            f"<Monitor of {type(self._model).__name__!r} at step {self._number}: {seen} rows, {left} left out, "
+            f"cost {self.cost:.2%} of a budget of {self._meter.budget:.3g}>"
+        )
 
-    def _counted(self) -> Iterable[tuple[Sequence[Row], Sequence[str]]]:
-        return [((), ()), *((look.rows, look.left_out) for look in self._looks)]
+    def _look_within_budget(self, scalars: Mapping[str, Any]) -> ModelReport | None:
+        """Look at the layers that fit, those seen longest ago first, up to the first that does not fit.
+
+        A smaller one after it would fit often, but then its turn would never come.
+        """
+        if self._meter.budget == 1:
+            return self._look(self._layers, scalars)
+        if self._pace is None:
+            self._pace = 1 / measure_rate()
+        room, takes = self._meter.room, self._planning
+        order = sorted(self._layers, key=self._last_seen)
+        for count, layer in enumerate(order):
+            takes += self._pace * layer.work
+            if takes > room:
+                reason = (
+                    f"it would make the look one of about {takes:.3g} s, "
+                    f"and the budget of {self._meter.budget:.3g} leaves {max(room, 0):.3g} s"
+                )
+                return self._look(order[:count], scalars, order[count:], reason)
+        return self._look(order, scalars)
+
+    def _look(
+        self,
+        layers: Sequence[Followed],
+        scalars: Mapping[str, Any],
+        left_out: Sequence[Followed] = (),
+        reason: str = "",
+        hold: bool = False,
+    ) -> ModelReport | None:
+        """Look at some layers, and keep what was seen and what was left out."""
+        seconds, began = self._meter.training + self._meter.own, self._meter.own
+        report = self._report(layers) if layers else None
+        rows = report.rows if report else ()
+        spectra = {name: spectrum.evals for name, spectrum in report.spectra.items()} if report else {}
+        kept = {name: evals.tolist() for name, evals in spectra.items()} if self._keep_spectra else {}
+        names = tuple(name for layer in left_out for name in layer.names)
+        look = Look(self._number, seconds, rows, names, reason, values_of(scalars) if rows else {}, kept)
+        self._looks.append(look)
+        self._seen |= {row.name: self._number for row in rows}
+        (self._log.hold if hold else self._log.write)(look, spectra, self._meter.share)
+        good = {row.name for row in rows if row.status == "ok"}
+        if work := sum(layer.work for layer in layers if good.issuperset(layer.names)):
+            self._pace = max(0.0, self._meter.own - began - self._planning) / work
+        return report
+
+    def _report(self, layers: Sequence[Followed]) -> ModelReport:
+        """Analyse layers, whatever comes of it."""
+        try:
+            return self._analyze(self._model, layers=[escape(name) for layer in layers for name in layer.names])
+        except Exception as error:  # a layer that is no more, memory that is not there
+            return failed_report(layers, error)
+
+    def _last_seen(self, layer: Followed) -> int:
+        return min(self._seen.get(name, -1) for name in layer.names)
+
+    def _looks_now(self) -> list[Look]:
+        """Give the looks of this step; they are the last ones."""
+        return [look for look in self._looks[-2:] if look.step == self._number]
+
+
+def _wait_for_devices(model: torch.nn.Module) -> None:
+    """Let devices finish what the training gave them, so that it counts as training and not as part of a look."""
+    torch = sys.modules["torch"]
+    for kind in {parameter.device.type for parameter in model.parameters()}:
+        wait = getattr(getattr(torch, kind, None), "synchronize", None)
+        if wait is not None:
+            wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from math import ceil, prod, sqrt
 
 import torch
@@ -87,10 +88,11 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Mix activations (n, length, width) over what comes before."""
         y = self.norm1(x)
-        heads = [part(y).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.q, self.k, self.v)]
-        mixed = functional.scaled_dot_product_attention(*heads, is_causal=True)
+        q, k, v = (part(y).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.q, self.k, self.v))
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.drop(self.o(mixed.transpose(1, 2).flatten(2)))
-        return x + self.drop(self.down(torch.relu(self.up(self.norm2(x)))))
+        inner: Tensor = self.drop(self.down(torch.relu(self.up(self.norm2(x)))))
+        return x + inner
 
 
 class _Transformer(nn.Module):
@@ -107,7 +109,8 @@ class _Transformer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Give the logits (n, classes) of sequences of tokens (n, length)."""
         x = self.blocks(self.tokens(tokens) + self.positions)
-        return self.head(self.norm(x[:, -1]))
+        logits: Tensor = self.head(self.norm(x[:, -1]))
+        return logits
 
 
 def build(name: str, shape: Sequence[int], classes: int, *, dropout: float = 0.0, seed: int = 0) -> nn.Module:
@@ -165,14 +168,14 @@ def build(name: str, shape: Sequence[int], classes: int, *, dropout: float = 0.0
 def _dense(widths: Sequence[int], dropout: float, normalised: bool = False) -> dict[str, nn.Module]:
     """Make hidden layers fc1, fc2, ... and the last one, out."""
     parts: dict[str, nn.Module] = {}
-    for k, (inputs, outputs) in enumerate(zip(widths, widths[1:-1], strict=False), 1):
+    for k, (inputs, outputs) in enumerate(pairwise(widths[:-1]), 1):
         parts[f"fc{k}"] = nn.Linear(inputs, outputs)
         if normalised:
-            parts[f"fcbn{k}"] = nn.BatchNorm1d(outputs, eps=1e-3, momentum=None)  # type: ignore[arg-type]
+            parts[f"fcbn{k}"] = nn.BatchNorm1d(outputs, eps=1e-3, momentum=None)
         parts[f"fcrelu{k}"] = nn.ReLU()
         if dropout:
             parts[f"drop{k}"] = nn.Dropout(dropout)
-    parts["out"] = nn.Linear(*widths[-2:])
+    parts["out"] = nn.Linear(widths[-2], widths[-1])
     return parts
 
 

@@ -124,4 +124,4 @@ class Recipe:
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown or not {"network", "data"} <= set(values):
             raise RequestError(f"a recipe has {', '.join(f.name for f in fields(cls))}; got {', '.join(values)}")
-        return cls(**{name: nan if value is None else value for name, value in values.items()})
+        return cls(**(values | {"target": nan if values.get("target") is None else values["target"]}))

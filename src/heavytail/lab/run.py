@@ -113,7 +113,7 @@ class Run:
         import pandas as pd
 
         if not self.done:
-            raise SourceError(f"{self.folder}: none of {len(self.trials)} trainings is finished; run it first")
+            raise SourceError(str(self.folder), f"none of {len(self.trials)} trainings is finished; run it first")
         return pd.concat([pd.read_parquet(self.rows_of(name)) for name in self.done], ignore_index=True)
 
     def gather(self) -> None:
@@ -132,12 +132,13 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SourceError(f"{file.parent}: is no run of the laboratory; expected a file {file.name} in it") from None
+        raise SourceError(str(file.parent), f"is no run of the laboratory; expected a file {file.name} in it") from None
     except (OSError, ValueError) as error:
-        raise SourceError(f"{file}: {error}") from None
+        raise SourceError(str(file), str(error)) from None
     lacking = {"schema_version", "experiment", "size", "trials"} - set(found)
     if lacking or found["schema_version"] != _SCHEMA:
-        raise SourceError(f"{file}: is no description of a run of version {_SCHEMA}; lacks {', '.join(lacking) or '-'}")
+        lacks = f"; lacks {', '.join(sorted(lacking))}" if lacking else ""
+        raise SourceError(str(file), f"is no description of a run of version {_SCHEMA}{lacks}")
     return found
 
 

@@ -59,6 +59,7 @@ def run_experiment(
     trials = experiment.trials(size)
     if seeds is not None:
         trials = {key: recipe for key, recipe in trials.items() if recipe.seed < seeds}
+    _check_data(trials.values(), data)
     run = Run.create(Path(folder), experiment, size, trials)
     run = replace(run, trials={key: run.trials[key] for key in trials})
     left = [key for key in trials if key not in run.done]
@@ -71,6 +72,14 @@ def run_experiment(
     elif left:
         _side_by_side(run, left, count, data, told)
     return Run.open(run.folder)
+
+
+def _check_data(recipes: Iterable[Recipe], folder: Any) -> None:
+    """Fail before the work rather than in the midst of it."""
+    from heavytail.lab.training import examples_of
+
+    for recipe in {recipe.data: recipe for recipe in recipes}.values():
+        examples_of(recipe, folder)
 
 
 class _Told:
@@ -121,7 +130,7 @@ def _begin(news: Any) -> None:
     """Prepare a worker: one thread, whatever the library."""
     import torch
 
-    global _news  # noqa: PLW0603
+    global _news
     _news = news
     torch.set_num_threads(1)
 

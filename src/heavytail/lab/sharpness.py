@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import lstsq
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value
+from torch.func import functional_call, grad, grad_and_value, vjp
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from heavytail.errors import RequestError
 from heavytail.lab.capacity import check_examples, evaluating, split_batches
@@ -22,6 +23,7 @@ from heavytail.lab.losses import loss_of
 __all__ = ["Landscape", "Sharpness", "interpolate", "sharpness"]
 
 Vector = NDArray[np.float64]
+Map = Callable[[Vector], Vector]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +59,7 @@ class Landscape:
         weights = self.weights
         if not weights:
             raise RequestError(f"the {type(self.module).__name__} has no trainable weight; expected one at least")
-        return join(weights)
+        return _join(weights)
 
     def split(self, vector: Vector) -> dict[str, Tensor]:
         """Give the weights that a vector (n,) stands for, by name."""
@@ -77,12 +79,20 @@ class Landscape:
         for batch in split_batches(self.module, self.inputs, self.labels):
             gradients, share = grad_and_value(self.of_batch)(weights, *batch)
             value += float(share)
-            gradient += join(gradients)
+            gradient += _join(gradients)
         return value, gradient
 
+    def hessian_product(self, vector: Vector, direction: Vector) -> Vector:
+        """Give H v, H the Hessian of the loss at a vector (n,) of weights, v a direction (n,)."""
+        weights, along, product = self.split(vector), self.split(direction), np.zeros_like(vector)
+        with sdpa_kernel(SDPBackend.MATH):  # of the ways to compute attention the only one with a second derivative
+            for batch in split_batches(self.module, self.inputs, self.labels):
+                pull = vjp(lambda w, batch=batch: grad(self.of_batch)(w, *batch), weights)[1]
+                product += _join(pull(along)[0])
+        return product
 
-def join(tensors: dict[str, Tensor]) -> Vector:
-    """Join tensors into one vector of double precision."""
+
+def _join(tensors: dict[str, Tensor]) -> Vector:
     vector: Vector = torch.cat([tensor.flatten().to("cpu", torch.float64) for tensor in tensors.values()]).numpy()
     return vector
 
@@ -124,8 +134,10 @@ def sharpness(
         C = \{ |y_i| \le \epsilon (|(A^+ x)_i| + 1) \}
 
     A is the identity, or normal of shape (weights, dimension), its columns the directions of a random subspace. The
-    maximum is what a few steps of L-BFGS-B from y = 0 find: a lower bound, reached by the local rule of the paper, which
-    differs between scales of the same function (Dinh et al. 2017). Where f has no gradient at all, 0.
+    maximum is what a few steps of L-BFGS-B from y = 0 find, as in the paper: a lower bound, and 0 where f is flat to
+    all digits. Here the steps are in units of the box and of the mean slope, so that how far they come does not depend
+    on how flat f is at x. The box, and so the value, depends on how a network shares its scale among its layers (Dinh
+    et al. 2017, arXiv:1703.04933).
 
     The network is in evaluation mode: batch normalisation has the statistics of training, nothing is dropped. Its own
     weights are not touched.
@@ -142,7 +154,7 @@ def sharpness(
         seed: of the subspace, drawn by numpy's default generator in single precision.
 
     Returns:
-        The sharpness; NaN where the loss at the weights is not finite.
+        The sharpness; NaN where the loss is not finite.
 
     Raises:
         RequestError: if an argument is out of range or the examples do not fit.
@@ -159,28 +171,26 @@ def sharpness(
     landscape = Landscape(module, *check_examples(module, inputs, labels), loss_of(loss))
     x = landscape.here()
     _check(eps, dimension, iterations, x.size)
-    if dimension is None:
-        width, to_weights, to_box = np.abs(x), _same, _same
-    else:
-        A = np.random.default_rng(seed).standard_normal((x.size, dimension), dtype=np.float32)
-        width = np.abs(lstsq(A, x.astype(np.float32), lapack_driver="gelsy")[0].astype(np.float64))
-        to_weights, to_box = _times(A), _times(A.T)
+    center, to_weights, to_box = _directions(x, dimension, seed)
 
-    def descent(y: Vector) -> tuple[float, Vector]:
-        value, gradient = landscape.value_and_gradient(x + to_weights(y))
-        return -value, -to_box(gradient)
-
+    edge = eps * (np.abs(center) + 1)
     with evaluating(module):
-        here = landscape.value_and_gradient(x)[0]
+        here, slope = landscape.value_and_gradient(x)
         if not isfinite(here):
-            return Sharpness(nan, here, nan, eps, width.size, 0)
-        edge = eps * (width + 1)
-        # No stop at a small slope or gain: at a minimum both are small, and the question is what a few steps away is.
-        options = {"maxiter": iterations, "ftol": 0.0, "gtol": 0.0}
-        box = list(zip(-edge, edge, strict=True))
-        found = minimize(descent, np.zeros_like(edge), method="L-BFGS-B", jac=True, bounds=box, options=options)
-    highest = max(here, -float(found.fun))
-    return Sharpness(100 * (highest - here) / (1 + here), here, highest, eps, width.size, int(found.nit))
+            return Sharpness(nan, here, nan, eps, edge.size, 0)
+        # The first step is the gradient. In units of the box and of the mean slope it takes the mean weight to its
+        # edge; in those of the weights it would hardly move at a minimum, where the slope is small.
+        scale = float(np.abs(edge * to_box(slope)).mean()) or 1.0
+
+        def descent(u: Vector) -> tuple[float, Vector]:
+            value, gradient = landscape.value_and_gradient(x + to_weights(edge * u))
+            return (here - value) / scale, -edge * to_box(gradient) / scale
+
+        options = {"maxiter": iterations, "ftol": 0.0, "gtol": 0.0}  # all steps, unless nothing can be gained
+        start, box = np.zeros(edge.size), Bounds(-1.0, 1.0)
+        found = minimize(descent, start, method="L-BFGS-B", jac=True, bounds=box, options=options)
+    highest = here - scale * float(found.fun)
+    return Sharpness(100 * (highest - here) / (1 + here), here, highest, eps, edge.size, int(found.nit))
 
 
 def interpolate(
@@ -246,11 +256,20 @@ def _between(a: Tensor, b: Tensor, alpha: float) -> Tensor:
     return (1 - alpha) * a + alpha * b.to(a) if a.is_floating_point() else a
 
 
+def _directions(x: Vector, dimension: int | None, seed: int) -> tuple[Vector, Map, Map]:
+    """Give A^+ x, and the products with A and with its transpose."""
+    if dimension is None:
+        return x, _same, _same
+    A = np.random.default_rng(seed).standard_normal((x.size, dimension), dtype=np.float32)
+    center = lstsq(A, x.astype(np.float32), lapack_driver="gelsy")[0]
+    return center.astype(np.float64), _times(A), _times(A.T)
+
+
 def _same(vector: Vector) -> Vector:
     return vector
 
 
-def _times(matrix: NDArray[np.float32]) -> Callable[[Vector], Vector]:
+def _times(matrix: NDArray[np.float32]) -> Map:
     """Give the product with a matrix, without a copy of it in double precision."""
     return lambda vector: (matrix @ vector.astype(np.float32)).astype(np.float64)
 

@@ -78,10 +78,11 @@ def train(recipe: Recipe, data: DataSet, state: Path | None = None, advance: Adv
         advance: called as advance(epoch, epochs) after each epoch.
 
     Returns:
-        The trained network, and the rows of the table: for each look one of the network and one for each layer.
+        The trained network, and the rows of the table: for each look one of the network and one for each layer. A
+        training ends early at its target, or when the loss is no longer a number.
 
     Raises:
-        RequestError: if the state is of another recipe, or the loss is no longer a number.
+        RequestError: if the state is of another recipe.
     """
     with torch.random.fork_rng(devices=[]):
         return _Training(recipe, data).run(state, advance)
@@ -96,12 +97,12 @@ class _Training:
         self.inputs, self.labels = self.parts["train"]
         self.loss = loss_of(recipe.loss)
         network = build(recipe.network, data.shape, data.classes, dropout=recipe.dropout, seed=recipe.seed)
-        self.network = network.to(memory_format=torch.channels_last) if self.inputs.ndim == 4 else network
+        self.network = network.to(memory_format=torch.channels_last) if self.inputs.ndim == 4 else network  # type: ignore[call-overload]
         self.optimiser = _optimiser(recipe, self.network)
         self.looks = set(look_epochs(recipe.epochs, recipe.looks))
         self.epoch = self.step = 0
         self.rows: list[Row] = []
-        self.reached = math.nan
+        self.reached, self.loss_seen = math.nan, 0.0
         self.began = time.monotonic()
 
     def run(self, state: Path | None, advance: Advance | None) -> tuple[nn.Module, list[Row]]:
@@ -111,16 +112,21 @@ class _Training:
         else:
             self.look()
         saved = time.monotonic()
-        while self.epoch < self.recipe.epochs and math.isnan(self.reached):
+        while self.epoch < self.recipe.epochs and not self.over:
             self.one_epoch()
-            if self.epoch in self.looks or not math.isnan(self.reached):
+            if self.epoch in self.looks or self.over:
                 self.look()
-            if state is not None and time.monotonic() - saved > _SAVE_EVERY:
+            if state is not None and not self.over and time.monotonic() - saved > _SAVE_EVERY:
                 self.save(state)
                 saved = time.monotonic()
             if advance:
                 advance(self.epoch, self.recipe.epochs)
         return self.network, self.rows
+
+    @property
+    def over(self) -> bool:
+        """Whether the target is reached, or the loss no longer a number."""
+        return not math.isnan(self.reached) or not math.isfinite(self.loss_seen)
 
     def one_epoch(self) -> None:
         """Take one step for each batch."""
@@ -133,7 +139,7 @@ class _Training:
             if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) and part.momentum is None:
                 part.reset_running_stats()
         self.network.train()
-        batches = torch.randperm(len(self.labels), generator=generator).split(recipe.batch)
+        batches = torch.split(torch.randperm(len(self.labels), generator=generator), recipe.batch)
         check = max(1, len(batches) // _CHECKS)
         for k, chosen in enumerate(batches, 1):
             if len(chosen) > 1 or recipe.batch == 1:  # a lonely last example has no batch to be normalised by
@@ -146,8 +152,9 @@ class _Training:
         """Take one step."""
         self.optimiser.zero_grad()
         loss = self.loss(self.network(inputs), labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
+        self.loss_seen = float(loss.detach())
         self.step += 1
 
     def hit(self) -> bool:
@@ -162,9 +169,6 @@ class _Training:
         """Add the rows of this epoch."""
         when = {"epoch": self.epoch, "step": self.step}
         of_all = look_network(self.network, self.parts, self.loss)
-        if not math.isfinite(of_all["train_loss"]):
-            rate = self.recipe.rate
-            raise RequestError(f"the loss is {of_all['train_loss']} at epoch {self.epoch}: a rate of {rate} is too high")
         of_all |= {"seconds": time.monotonic() - self.began, "steps_to_target": self.reached}
         self.rows.append({**when, "layer": "", **of_all})
         self.rows += [{**when, **row} for row in look_spectra(self.network, self.recipe.layers)]
@@ -209,4 +213,4 @@ def _optimiser(recipe: Recipe, network: nn.Module) -> optim.Optimizer:
         return optim.SGD(groups, recipe.rate, recipe.momentum)
     if recipe.optimiser == "adadelta":
         return optim.Adadelta(groups, recipe.rate, rho=0.95, eps=1e-7)  # as in Keras
-    return {"adam": optim.Adam, "adamw": optim.AdamW}[recipe.optimiser](groups, recipe.rate)
+    return optim.Adam(groups, recipe.rate) if recipe.optimiser == "adam" else optim.AdamW(groups, recipe.rate)

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from heavytail.reproduce.published import Table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["OWN", "Check", "Claim", "Outcome", "Row", "Verdict", "printed", "within"]
 
@@ -137,6 +140,7 @@ class Claim:
         reason: why a published value is wrong or does not carry over, where one is or does not.
         slow: whether it is left out unless asked for.
         data: names of the published tables that it is computed from, which are no part of this package.
+        experiment: the experiment of the laboratory whose full run it is computed from, if it is.
     """
 
     id: str
@@ -150,6 +154,7 @@ class Claim:
     reason: str = ""
     slow: bool = False
     data: tuple[str, ...] = ()
+    experiment: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a claim that checks nothing or expects a disagreement without a reason."""
@@ -158,20 +163,25 @@ class Claim:
         if any(check.expected is not Verdict.REPRODUCED for check in self.checks) and not self.reason:
             raise ValueError(f"claim {self.id} expects a disagreement and gives no reason")
 
-    def run(self, seed: int = 0, tables: Mapping[str, Table] | None = None) -> Outcome:
+    def run(
+        self, seed: int = 0, tables: Mapping[str, Table] | None = None, runs: Mapping[str, DataFrame] | None = None
+    ) -> Outcome:
         """Recompute the claim; the seed and the tables decide the result, whatever else is run.
 
         Args:
             seed: the seed of what is drawn.
             tables: the published tables, by name; without any, a claim that needs some is of missing data.
+            runs: the tables of finished runs, by the experiment; a claim that needs another one is of missing data.
 
         Raises:
             ValueError: if the computation did not measure what a check names.
             SourceError: if a table has no such rows, or no number where one is needed.
         """
-        if self.data and tables is None:
+        if (self.data and tables is None) or (self.experiment and self.experiment not in (runs or {})):
             return Outcome(self, seed, ())
-        given = () if tables is None else tuple(tables[name] for name in self.data)
+        given: tuple[Table | DataFrame, ...] = () if tables is None else tuple(tables[name] for name in self.data)
+        if runs and self.experiment:
+            given = (*given, runs[self.experiment])
         ours = self.compute(np.random.default_rng([seed, *self.id.encode()]), *given)
         missing = [check.name for check in self.checks if check.name not in ours]
         if missing:
@@ -203,6 +213,9 @@ class Outcome:
         """What the claim needs and how to give it, where its data are missing; else empty."""
         if self.rows:
             return ""
+        if name := self.claim.experiment:
+            run = f"heavytail lab run {name} --out RUNS/{name}"
+            return f"needs the full run of {name}: {run}, then the folder of the runs (--runs RUNS)"
         return f"needs {' and '.join(self.claim.data)}: give the folder of the published tables as data (--data DIR)"
 
     @property
@@ -222,6 +235,7 @@ class Outcome:
             "seconds": claim.seconds,
             "slow": claim.slow,
             "data": list(claim.data),
+            "experiment": claim.experiment,
             "missing": self.missing,
             "seed": self.seed,
             "verdict": str(self.verdict),

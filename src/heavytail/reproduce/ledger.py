@@ -10,6 +10,8 @@ from heavytail.reproduce.calibration import CLAIMS as CALIBRATION
 from heavytail.reproduce.claim import Claim, Outcome
 from heavytail.reproduce.extremes import CLAIMS as EXTREMES
 from heavytail.reproduce.heavy_tails import CLAIMS as HEAVY_TAILS
+from heavytail.reproduce.laboratory import CLAIMS as LABORATORY
+from heavytail.reproduce.laboratory import read_runs
 from heavytail.reproduce.learning import CLAIMS as LEARNING
 from heavytail.reproduce.levy import CLAIMS as LEVY
 from heavytail.reproduce.osmr import CLAIMS as OSMR
@@ -23,7 +25,7 @@ from heavytail.reproduce.trends import CLAIMS as TRENDS
 __all__ = ["HEADER", "claims", "reproduce", "table"]
 
 _RANDOM_MATRICES = (*SPECTRA, *HEAVY_TAILS, *SYMMETRIC, *CALIBRATION, *RELATIONS, *THEORY, *EXTREMES, *LEVY)
-_LEDGER = (*_RANDOM_MATRICES, *TRENDS, *OSMR, *LEARNING)
+_LEDGER = (*_RANDOM_MATRICES, *TRENDS, *OSMR, *LEARNING, *LABORATORY)
 
 HEADER = ("claim", "what", "ours", "published", "difference", "tolerance", "verdict")
 """Names of the columns of `table`."""
@@ -40,7 +42,12 @@ def claims() -> tuple[Claim, ...]:
 
 
 def reproduce(
-    ids: Iterable[str] | None = None, seed: int = 0, *, slow: bool = False, data: str | Path | None = None
+    ids: Iterable[str] | None = None,
+    seed: int = 0,
+    *,
+    slow: bool = False,
+    data: str | Path | None = None,
+    runs: str | Path | None = None,
 ) -> Iterator[Outcome]:
     """Recompute claims, one after the other as they are asked for.
 
@@ -51,6 +58,8 @@ def reproduce(
         slow: whether "all" takes the slow claims too.
         data: the folder of the published tables that some claims are computed from; without it, these come out as
             "data missing".
+        runs: the folder of full runs of the laboratory, each in a folder of the experiment's name, that some claims are
+            computed from; those whose run is not there come out as "data missing".
 
     Returns:
         One outcome a claim. A claim that does not exist is refused before any is run, and so is a table that is needed
@@ -58,7 +67,7 @@ def reproduce(
 
     Raises:
         RequestError: if there is no such claim.
-        SourceError: if a published table that a claim needs is not in the folder, or is damaged.
+        SourceError: if a published table that a claim needs is not in the folder, or is damaged, or a run is.
 
     Example:
         >>> [outcome] = reproduce(["F7"])
@@ -74,7 +83,8 @@ def reproduce(
     once = {claim.id: claim for name in wanted for claim in known[name.lower()]}
     needed = {name for claim in once.values() for name in claim.data}
     tables = None if data is None else read_tables(Path(data), needed)
-    return (claim.run(seed, tables) for claim in once.values())
+    found = read_runs(None if runs is None else Path(runs), [claim.experiment for claim in once.values()])
+    return (claim.run(seed, tables, found) for claim in once.values())
 
 
 def table(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:

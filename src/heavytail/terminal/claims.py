@@ -26,11 +26,13 @@ def print_claims(claims: Iterable[Claim], console: Console) -> None:
     for claim in claims:
         seconds = f"{claim.seconds:.1f}" + (" slow" if claim.slow else "")
         table.add_row(
-            claim.id, escape(claim.title), escape(claim.source), str(len(claim.checks)), seconds, " ".join(claim.data)
+            *(claim.id, escape(claim.title), escape(claim.source), str(len(claim.checks)), seconds),
+            " ".join(claim.data) or (f"run of {claim.experiment}" if claim.experiment else ""),
         )
     console.print(table)
     console.print("\nheavytail reproduce ID ... recomputes some, heavytail reproduce all all but the slow ones")
     console.print("claims with data are computed from published tables of that name, in a folder given by --data")
+    console.print("claims with a run are computed from it (heavytail lab run), in a folder given by --runs")
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
