@@ -44,7 +44,7 @@ def test_importing_everything_leaves_the_host_as_it_was():
     code = f"""
 import logging, os, sys, warnings, random
 import numpy as np
-import scipy.linalg, scipy.special, scipy.stats, pandas, rich.console, jinja2, ml_dtypes, threadpoolctl
+import scipy.linalg, scipy.special, scipy.stats, pandas, rich.console, jinja2, ml_dtypes, threadpoolctl, torch
 root = logging.getLogger()
 def state():
     return (list(warnings.filters), list(root.handlers), root.level, root.manager.disable, dict(os.environ),
