@@ -15,6 +15,7 @@ from heavytail.lab.experiments import experiment_of
 from heavytail.lab.looking import look_errors
 from heavytail.lab.losses import loss_of
 from heavytail.lab.training import examples_of, parts_of
+from heavytail.trends import read_table, trends
 
 pytest.importorskip("sklearn", reason="needs scikit-learn's digits")
 
@@ -147,3 +148,14 @@ def test_the_table_holds_the_eigenvalues_of_each_look(small, tmp_path):
     row = table[(table["layer"] == "fc2") & (table["epoch"] == 2)].iloc[0]
     assert len(row["evals"]) == row["num_evals"] == 512
     assert np.max(row["evals"]) == pytest.approx(row["lambda_max"], rel=1e-6)
+
+
+def test_the_models_of_a_run_are_a_series_for_trends(small, tmp_path):
+    run = run_experiment("E21", tmp_path / "run", "quick", jobs=1)
+    table = read_table([str(run.model_of(name)) for name in TRIALS], quality=str(run.folder / "quality.csv"))
+    report = trends(table)
+    (alpha_hat,) = report.frame.query("metric == 'alpha_weighted' and group == 'E21'").to_dict("records")
+    assert alpha_hat["n"] == len(TRIALS)
+    ends = run.table[(run.table["layer"] == "") & (run.table["epoch"] == 2)].set_index("trial")["test_accuracy"]
+    quality = pd.read_csv(run.folder / "quality.csv", index_col="model")["test_error"]
+    np.testing.assert_allclose(quality, 100 * (1 - ends[quality.index]))

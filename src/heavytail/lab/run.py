@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import heavytail
 from heavytail.errors import RequestError, SourceError
 from heavytail.lab.experiments import experiment_of
 from heavytail.lab.experiments.experiment import Experiment, Finding, Size
+from heavytail.lab.experiments.tables import last, of_network
 from heavytail.lab.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ _SCHEMA = 1
 class Run:
     """An experiment of one size in a folder.
 
-    The folder holds `run.json` (what is done, with which recipes), `results.parquet` (the one table), `models` (the
-    trained weights, a safetensors file a trial) and `trials` (what was recorded of each; of one under way, its state).
+    The folder holds `run.json` (what is done, with which recipes), `results.parquet` (the one table), `quality.csv` (the
+    test errors in percent), `models` (the trained weights, a safetensors file a trial) and `trials` (what was recorded of each; of one under way, its state).
 
     Attributes:
         folder: where it is.
@@ -117,15 +119,33 @@ class Run:
         return pd.concat([pd.read_parquet(self.rows_of(name)) for name in self.done], ignore_index=True)
 
     def gather(self) -> None:
-        """Write the table of what is finished to `results.parquet`."""
+        """Write the table of what is finished to `results.parquet`, and what `heavytail trends` needs of it.
+
+        That is `quality.csv`, the test error of each model; with it the models are a series:
+        `heavytail trends RUN/models/*.safetensors --quality RUN/quality.csv`.
+        """
+        table = self.table
         part = self.folder / "results.part"
-        self.table.to_parquet(part, index=False)
+        table.to_parquet(part, index=False)
         part.replace(self.folder / "results.parquet")
+        ends = last(of_network(table))
+        errors = ends.assign(model=ends["trial"], test_error=100 * (1 - ends["test_accuracy"]), series=self.experiment.id)
+        _write(self.folder / "quality.csv", errors[["model", "test_error", "series"]].to_csv(index=False))
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The published statements, judged by the trials that are finished."""
         return self.experiment.findings(self.table)
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write the run as one self-contained HTML page.
+
+        Raises:
+            SourceError: if no trial is finished.
+        """
+        from heavytail.lab.page import render
+
+        Path(path).write_text(render(self), encoding="utf-8")
 
 
 def _read(file: Path) -> dict[str, Any]:
