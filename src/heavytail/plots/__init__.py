@@ -6,6 +6,7 @@ and no setting of the host's matplotlib changes. `save` writes one to a file.
 
 from __future__ import annotations
 
+from heavytail.plots.laboratory import label_noise, spectra, sweep
 from heavytail.plots.learning import (
     bounds,
     error_against_load,
@@ -27,9 +28,12 @@ __all__ = [
     "error_against_temperature",
     "hopfield_phases",
     "ising_transition",
+    "label_noise",
     "learning_curves",
     "memory_curves",
     "phase_diagram",
     "save",
+    "spectra",
+    "sweep",
     "vsdl_planes",
 ]
