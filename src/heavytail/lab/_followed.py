@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from heavytail.analysis import estimate, threads_of
-from heavytail.analysis.jobs import failed, reason_of
+from heavytail.analysis.jobs import failed
 from heavytail.diagnosis.row import Row
 from heavytail.errors import RequestError
 from heavytail.report.model_report import ModelReport, summarise
@@ -17,7 +17,7 @@ from heavytail.weights.layout import Plan
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Followed", "check_options", "failed_report", "followed"]
+__all__ = ["Followed", "check_options", "failed_report", "followed", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def followed(model: torch.nn.Module, layers: str | Iterable[str] | None, nulls: 
     """Choose the tensors of a model that are matrices, or will not say what they are, and match one of the patterns.
 
     Raises:
-        RequestError: if there are none, the model is no module, or it holds only parts of its weights.
+        RequestError: if there are none, the model is no module, or its weights are not whole, or have no shape yet.
     """
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(model, torch.nn.Module):
@@ -61,6 +61,8 @@ def followed(model: torch.nn.Module, layers: str | Iterable[str] | None, nulls: 
     for name, parameter in model.named_parameters():
         if hasattr(parameter, "full_tensor"):  # reading a DTensor waits for all processes
             raise RequestError(f"{name} is sharded over processes (DTensor); the monitor needs whole weights")
+        if torch.nn.parameter.is_lazy(parameter):
+            raise RequestError(f"{name} is lazy and has no shape yet; run the model once before it is monitored")
     patterns = [layers] if isinstance(layers, str) else None if layers is None else list(layers)
     if any(str(pattern).startswith("phase=") for pattern in patterns or ()):
         raise RequestError(f"layers is {patterns!r}; a monitor chooses layers by name, as phases change")
@@ -83,9 +85,16 @@ def _blank(plan: Plan) -> tuple[Row, ...]:
     return tuple(failed(part, plan.tensor, RuntimeError()).row for part in plan.parts)
 
 
-def failed_report(layers: Iterable[Followed], error: Exception) -> ModelReport:
+def failed_report(layers: Iterable[Followed], reason: str) -> ModelReport:
     """Make the report of layers of which nothing could be seen, as all of the analysis failed."""
     from heavytail import __version__
 
-    rows = tuple(replace(row, reason=reason_of(error)) for layer in layers for row in layer.blank)
+    rows = tuple(replace(row, reason=reason) for layer in layers for row in layer.blank)
     return ModelReport({"name": "model"}, {}, summarise(rows), rows, {}, __version__)
+
+
+def gone(layers: Iterable[Followed], rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Make failed rows of the layers that the model no longer has, of which an analysis says nothing."""
+    found = {row.name for row in rows}
+    blank = [row for layer in layers for row in layer.blank if row.name not in found]
+    return tuple(replace(row, reason="the model no longer has it") for row in blank)

@@ -102,7 +102,9 @@ def left_out_table(looks: Iterable[Look]) -> pd.DataFrame:
 def plain_look(look: Look) -> dict[str, Any]:
     """Write a look in plain values, as JSON and torch.load(weights_only=True) have them."""
     values = asdict(look)
-    return values | {"rows": [_plain(row) for row in values["rows"]], "left_out": list(look.left_out)}
+    scalars = [[name, value] for name, value in look.scalars.items()]  # in their order, which JSON may sort
+    rows = [_plain(row) for row in values["rows"]]
+    return values | {"rows": rows, "left_out": list(look.left_out), "scalars": scalars}
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,4 +114,4 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 def look_of(values: Mapping[str, Any]) -> Look:
     """Read what `plain_look` wrote; a column that is no more is left out, one that was not yet is missing."""
     rows = tuple(Row(**{c: v for c, v in row.items() if c in COLUMNS}) for row in values["rows"])
-    return Look(**{**values, "rows": rows, "left_out": tuple(values["left_out"])})
+    return Look(**{**values, "rows": rows, "left_out": tuple(values["left_out"]), "scalars": dict(values["scalars"])})

@@ -32,6 +32,15 @@ class Meter:
         finally:
             self._turn_to(False)
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count as training, within the watching, what is spent within."""
+        self._turn_to(False)
+        try:
+            yield
+        finally:
+            self._turn_to(True)
+
     def _turn_to(self, inside: bool) -> None:
         now = perf_counter()
         if self._inside:

@@ -16,7 +16,7 @@ from heavytail.errors import RequestError
 from heavytail.lab._looks import Look
 from heavytail.rmt.ensembles.phases import PHASES
 
-__all__ = ["LOGGED", "Log", "numbers_of"]
+__all__ = ["LOGGED", "Log", "Spectra", "numbers_of"]
 
 _logger = logging.getLogger(__name__)
 
@@ -55,13 +55,13 @@ class Log:
         self._folder: str | None = None
         self._writer: Any = where if hasattr(where, "add_scalar") else None
         self._resumed: int | None = None
-        self._held: tuple[Look, Spectra, float] | None = None
+        self._held: tuple[Look, Spectra, float, int] | None = None
         if where is not None and self._writer is None:
             self._folder = _folder(where)
 
-    def hold(self, look: Look, spectra: Spectra, cost: float) -> None:
+    def hold(self, look: Look, spectra: Spectra, cost: float, left_out: int) -> None:
         """Keep a look until it is sure to count."""
-        self._held = (look, spectra, cost)
+        self._held = (look, spectra, cost, left_out)
 
     def release(self) -> None:
         """Write what is held."""
@@ -73,20 +73,25 @@ class Log:
         """Drop what is held, and hide what the folder has of later steps, which are made once more."""
         self._held, self._resumed = None, step
 
-    def write(self, look: Look, spectra: Spectra, cost: float) -> None:
+    def write(self, look: Look, spectra: Spectra, cost: float, left_out: int) -> None:
         """Write a look: numbers and the histogram of log10 of the eigenvalues of each layer, phases, and the cost.
 
         Args:
             look: the look.
             spectra: eigenvalues by row.
             cost: the share of the time that the monitor took.
+            left_out: number of rows that were due and not seen.
         """
         if self._writer is None and self._folder is None:
             return
         try:
             if self._writer is None:
                 self._writer = _opened(self._folder, self._resumed)
-            _write(self._writer, look, spectra, cost)
+                self._resumed = None
+            _write(self._writer, look, spectra)
+            self._writer.add_scalar("monitor/cost", cost, look.step)
+            self._writer.add_scalar("monitor/left_out", left_out, look.step)
+            self._writer.flush()
         except Exception as error:  # a full disk, a writer that was closed
             _logger.warning("the log of spectra ends at step %d: %s", look.step, error)
             self._writer = self._folder = None
@@ -94,7 +99,10 @@ class Log:
     def close(self) -> None:
         """Close a writer that was opened here."""
         if self._folder is not None and self._writer is not None:
-            self._writer.close()
+            try:
+                self._writer.close()
+            except Exception as error:
+                _logger.warning("the log of spectra is not closed: %s", error)
             self._writer = None
 
 
@@ -116,7 +124,7 @@ def _opened(folder: str | None, resumed: int | None) -> Any:
     return SummaryWriter(folder, purge_step=None if resumed is None else resumed + 1)
 
 
-def _write(writer: Any, look: Look, spectra: Spectra, cost: float) -> None:
+def _write(writer: Any, look: Look, spectra: Spectra) -> None:
     for row in look.rows:
         for name, value in numbers_of(row).items():
             writer.add_scalar(name, value, look.step)
@@ -126,6 +134,3 @@ def _write(writer: Any, look: Look, spectra: Spectra, cost: float) -> None:
     if look.rows:
         lines = "\n".join(f"| {row.name} | {row.phase or row.reason} |" for row in look.rows)
         writer.add_text("spectra/phases", f"| layer | phase |\n|---|---|\n{lines}", look.step)
-    writer.add_scalar("monitor/cost", cost, look.step)
-    writer.add_scalar("monitor/left_out", len(look.left_out), look.step)
-    writer.flush()

@@ -64,9 +64,8 @@ class _Holder:
         self.monitor.load_state_dict(state)
         return None
 
-    def _end(self) -> None:
-        if self.monitor is not None:
-            self.monitor.close()
+    def _end(self) -> ModelReport | None:
+        return None if self.monitor is None else self.monitor.close()
 
 
 class _TrainerHooks(_Holder):
@@ -121,7 +120,9 @@ class _TrainerHooks(_Holder):
 
 
 def _is_noted(name: str, value: Any) -> bool:
-    return isinstance(value, int | float) and (name in ("loss", "grad_norm", "learning_rate") or name[:5] == "eval_")
+    return isinstance(value, int | float) and (
+        name in ("loss", "grad_norm", "learning_rate") or name.startswith("eval_")
+    )
 
 
 class _LightningHooks(_Holder):
@@ -166,7 +167,7 @@ class _LightningHooks(_Holder):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Look at the end, as far as the budget allows."""
-        self._end()
+        self._tell(trainer, self._end())
 
     def state_dict(self) -> dict[str, Any]:
         """Give what a checkpoint keeps."""
@@ -178,7 +179,9 @@ class _LightningHooks(_Holder):
 
     def _tell(self, trainer: Any, report: ModelReport | None) -> None:
         """Give the trainer's loggers what was seen."""
-        if report is not None:
+        if report is None or self.monitor is None:
+            return
+        with self.monitor._meter.watching():  # this counts as well
             numbers = {name: value for row in report.rows for name, value in numbers_of(row).items()}
             for logger in trainer.loggers:
                 logger.log_metrics(numbers, step=trainer.global_step)

@@ -19,7 +19,7 @@ from heavytail.trends.capacity import path_norm
 
 __all__ = ["Capacity", "capacity", "check_examples", "evaluating", "split_batches", "weight_matrices"]
 
-_BATCH = 500  # examples that go through a network at a time
+_BATCH = 250  # examples that go through a network at a time
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,16 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from glob import escape
+from itertools import islice, takewhile
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from heavytail.analysis import analyze, measure_rate
-from heavytail.lab._followed import Followed, check_options, failed_report, followed
+from heavytail.analysis.jobs import reason_of
+from heavytail.lab._followed import Followed, check_options, failed_report, followed, gone
 from heavytail.lab._looks import Look, check_names, left_out_table, look_of, look_table, plain_look, values_of
 from heavytail.lab._meter import Meter
-from heavytail.lab._tensorboard import Log
+from heavytail.lab._tensorboard import Log, Spectra
 from heavytail.report.model_report import ModelReport
 from heavytail.report.writing import write_parquet
 
@@ -119,8 +121,6 @@ class Monitor:
         """
         number = self._number + 1 if number is None else number
         due = number // self._every > self._number // self._every
-        if due:
-            _wait_for_devices(self._model)
         with self._meter.watching():
             self._number = number
             check_names(scalars)
@@ -140,7 +140,6 @@ class Monitor:
         Raises:
             RequestError: if a scalar has the name of a column.
         """
-        _wait_for_devices(self._model)
         with self._meter.watching():
             self._number = self._number if number is None else number
             check_names(scalars)
@@ -161,14 +160,19 @@ class Monitor:
             for look in self._looks_now():
                 look.scalars.update(values_of(scalars))
 
-    def close(self) -> None:
-        """End with a look at the last step, as far as the budget allows, and close a log that was opened here."""
-        _wait_for_devices(self._model)
+    def close(self) -> ModelReport | None:
+        """End with a look at the last step, as far as the budget allows, and close a log that was opened here.
+
+        Returns:
+            What was seen; None if nothing was, or a look was due at that step already.
+        """
         with self._meter.watching():
             self._log.release()
-            if not self._looks_now():
-                self._look_within_budget({})
+            report = None if self._looks_now() else self._look_within_budget({})
+            if self._looks_now() and not self._looks[-1].rows:
+                self._write(self._looks[-1], {})
             self._log.close()
+            return report
 
     @property
     def table(self) -> pd.DataFrame:
@@ -185,7 +189,7 @@ class Monitor:
 
     @property
     def cost(self) -> float:
-        """The share of the time that the monitor took, as measured, up to its last call."""
+        """The share of the time that the monitor took until now, as measured."""
         return self._meter.share
 
     def to_parquet(self, path: str | PathLike[str]) -> None:
@@ -198,13 +202,10 @@ class Monitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Give all that was seen and spent, in plain values that JSON and torch.save know."""
-        return {
-            "step": self._number,
-            "training": self._meter.training,
-            "own": self._meter.own,
-            "pace": self._pace,
-            "looks": [plain_look(look) for look in self._looks],
-        }
+        with self._meter.watching():
+            looks = [plain_look(look) for look in self._looks]
+            training, own = self._meter.training, self._meter.own
+        return {"step": self._number, "training": training, "own": own, "pace": self._pace, "looks": looks}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where another monitor was: with its table, its step and its times; a first look of this one is lost."""
@@ -222,7 +223,7 @@ class Monitor:
         left = sum(len(look.left_out) for look in self._looks)
         return (
             f"<Monitor of {type(self._model).__name__!r} at step {self._number}: {seen} rows, {left} left out, "
-            f"cost {self.cost:.2%} of a budget of {self._meter.budget:.3g}>"
+            f"cost {self.cost:.2%} of a budget of {self._meter.budget:g}>"
         )
 
     def _look_within_budget(self, scalars: Mapping[str, Any]) -> ModelReport | None:
@@ -230,8 +231,11 @@ class Monitor:
 
         A smaller one after it would fit often, but then its turn would never come.
         """
+        budget = f"the budget of {self._meter.budget:g}"
         if self._meter.budget == 1:
             return self._look(self._layers, scalars)
+        if self._meter.room <= self._planning:
+            return self._look((), scalars, self._layers, f"nothing is left of {budget}")
         if self._pace is None:
             self._pace = 1 / measure_rate()
         room, takes = self._meter.room, self._planning
@@ -239,10 +243,7 @@ class Monitor:
         for count, layer in enumerate(order):
             takes += self._pace * layer.work
             if takes > room:
-                reason = (
-                    f"it would make the look one of about {takes:.3g} s, "
-                    f"and the budget of {self._meter.budget:.3g} leaves {max(room, 0):.3g} s"
-                )
+                reason = f"it would make the look one of about {takes:.3g} s, and {room:.3g} s are left of {budget}"
                 return self._look(order[:count], scalars, order[count:], reason)
         return self._look(order, scalars)
 
@@ -255,27 +256,36 @@ class Monitor:
         hold: bool = False,
     ) -> ModelReport | None:
         """Look at some layers, and keep what was seen and what was left out."""
+        if layers:
+            self._wait_for_devices()
         seconds, began = self._meter.training + self._meter.own, self._meter.own
         report = self._report(layers) if layers else None
-        rows = report.rows if report else ()
+        rows = report.rows + gone(layers, report.rows) if report else ()
         spectra = {name: spectrum.evals for name, spectrum in report.spectra.items()} if report else {}
         kept = {name: evals.tolist() for name, evals in spectra.items()} if self._keep_spectra else {}
         names = tuple(name for layer in left_out for name in layer.names)
         look = Look(self._number, seconds, rows, names, reason, values_of(scalars) if rows else {}, kept)
         self._looks.append(look)
         self._seen |= {row.name: self._number for row in rows}
-        (self._log.hold if hold else self._log.write)(look, spectra, self._meter.share)
+        if rows:
+            self._write(look, spectra, hold)
         good = {row.name for row in rows if row.status == "ok"}
         if work := sum(layer.work for layer in layers if good.issuperset(layer.names)):
             self._pace = max(0.0, self._meter.own - began - self._planning) / work
         return report
 
+    def _write(self, look: Look, spectra: Spectra, hold: bool = False) -> None:
+        """Write the last look to the log, with the number of rows that were left out since the one before."""
+        before = takewhile(lambda earlier: not earlier.rows, islice(reversed(self._looks), 1, None))
+        left_out = sum(len(each.left_out) for each in (look, *before))
+        (self._log.hold if hold else self._log.write)(look, spectra, self._meter.share, left_out)
+
     def _report(self, layers: Sequence[Followed]) -> ModelReport:
         """Analyse layers, whatever comes of it."""
         try:
             return self._analyze(self._model, layers=[escape(name) for layer in layers for name in layer.names])
-        except Exception as error:  # a layer that is no more, memory that is not there
-            return failed_report(layers, error)
+        except Exception as error:  # none of them is there any more, or not the memory
+            return failed_report(layers, reason_of(error))
 
     def _last_seen(self, layer: Followed) -> int:
         return min(self._seen.get(name, -1) for name in layer.names)
@@ -284,11 +294,11 @@ class Monitor:
         """Give the looks of this step; they are the last ones."""
         return [look for look in self._looks[-2:] if look.step == self._number]
 
-
-def _wait_for_devices(model: torch.nn.Module) -> None:
-    """Let devices finish what the training gave them, so that it counts as training and not as part of a look."""
-    torch = sys.modules["torch"]
-    for kind in {parameter.device.type for parameter in model.parameters()}:
-        wait = getattr(getattr(torch, kind, None), "synchronize", None)
-        if wait is not None:
-            wait()
+    def _wait_for_devices(self) -> None:
+        """Let devices finish what the training gave them, so that it counts as training and not as part of a look."""
+        torch = sys.modules["torch"]
+        for kind in {parameter.device.type for parameter in self._model.parameters()}:
+            wait = getattr(getattr(torch, kind, None), "synchronize", None)
+            if wait is not None:
+                with self._meter.waiting():
+                    wait()

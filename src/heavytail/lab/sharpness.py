@@ -62,11 +62,11 @@ class Landscape:
         return _join(weights)
 
     def split(self, vector: Vector) -> dict[str, Tensor]:
-        """Give the weights that a vector (n,) stands for, by name."""
+        """Give the weights that a vector (n,) stands for, by name, laid out as those of the network are."""
         weights = self.weights
         parts = torch.split(torch.from_numpy(vector), [weight.numel() for weight in weights.values()])
         named = zip(weights.items(), parts, strict=True)
-        return {name: part.reshape(weight.shape).to(weight) for (name, weight), part in named}
+        return {name: torch.empty_like(weight).copy_(part.view(weight.shape)) for (name, weight), part in named}
 
     def of_batch(self, weights: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
         """Give the share of a batch in the mean loss."""
