@@ -9,7 +9,8 @@ from heavytail.lab import build
 from heavytail.lab.networks import glorot_normal_
 from heavytail.lab.recipe import NETWORKS
 
-IMAGES = [name for name in NETWORKS if name != "transformer"]
+TOKENS = ("transformer", "mlp-tokens")
+IMAGES = [name for name in NETWORKS if name not in TOKENS]
 
 
 def shapes(network):
@@ -71,11 +72,11 @@ def test_maxima_see_every_pixel_once_as_padding_same_does():
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_gives_logits_and_depends_on_its_seed_alone(name):
-    shape = (5,) if name == "transformer" else (1, 28, 28)
+    shape = (5,) if name in TOKENS else (1, 28, 28)
     before = torch.get_rng_state()
     one, same, other = (build(name, shape, 7, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(before, torch.get_rng_state())
-    x = torch.randint(0, 7, (3, 5)) if name == "transformer" else torch.zeros(3, 1, 28, 28)
+    x = torch.randint(0, 7, (3, 5)) if name in TOKENS else torch.zeros(3, 1, 28, 28)
     assert one(x).shape == (3, 7)
     for (key, p), (_, q), (_, r) in zip(
         one.named_parameters(), same.named_parameters(), other.named_parameters(), strict=True
@@ -84,12 +85,12 @@ def test_every_network_gives_logits_and_depends_on_its_seed_alone(name):
         assert p.ndim < 2 or not torch.equal(p, r) or key == "positions", key
 
 
-@pytest.mark.parametrize("name", ["mlp3", "minialexnet", "lenet5", "transformer"])
+@pytest.mark.parametrize("name", ["mlp3", "minialexnet", "lenet5", "transformer", "mlp-tokens"])
 def test_dropout_acts_while_training_alone(name):
-    shape = (5,) if name == "transformer" else (1, 28, 28)
+    shape = (5,) if name in TOKENS else (1, 28, 28)
     network = build(name, shape, 7, dropout=0.5)
     generator = torch.Generator().manual_seed(0)
-    x = torch.randint(0, 7, (9, 5), generator=generator) if name == "transformer" else torch.randn(9, *shape)
+    x = torch.randint(0, 7, (9, 5), generator=generator) if name in TOKENS else torch.randn(9, *shape)
     network.train()
     assert not torch.equal(network(x), network(x))
     network.eval()

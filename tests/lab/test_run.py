@@ -1,4 +1,7 @@
+import importlib
+import inspect
 import json
+import pkgutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from heavytail import lab
 from heavytail.errors import RequestError, SourceError
 from heavytail.lab import Recipe, Run, build, run_experiment
 from heavytail.lab.experiments import experiment_of
@@ -159,3 +163,13 @@ def test_the_models_of_a_run_are_a_series_for_trends(small, tmp_path):
     ends = run.table[(run.table["layer"] == "") & (run.table["epoch"] == 2)].set_index("trial")["test_accuracy"]
     quality = pd.read_csv(run.folder / "quality.csv", index_col="model")["test_error"]
     np.testing.assert_allclose(quality, 100 * (1 - ends[quality.index]))
+
+
+def test_public_names_are_what_they_were_whatever_was_imported_before():
+    """A module of a name would hide a function of the same name once it was imported."""
+    for module in pkgutil.walk_packages(lab.__path__, "heavytail.lab."):
+        importlib.import_module(module.name)
+    for name in lab.__all__:
+        assert not inspect.ismodule(getattr(lab, name)), name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        lab.nothing  # noqa: B018

@@ -69,6 +69,15 @@ def test_an_interrupted_training_ends_with_the_same_weights_and_rows(recipe, tmp
             np.testing.assert_equal(row[column], other[column], err_msg=column)
 
 
+def test_a_state_is_plain_data_whatever_was_seen(tmp_path, monkeypatch):
+    """It is read again without running any code that a file could hold, so it must hold no other types."""
+    monkeypatch.setattr("heavytail.lab.training._SAVE_EVERY", -1.0)
+    _, rows = train(replace(RECIPE, rate=1.0, batch=2, epochs=3), DATA, tmp_path / "state")
+    assert any(row["layer"] and row["num_spikes"] > 0 for row in rows)
+    assert {type(value) for row in rows for value in row.values()} <= {int, float, str, list}
+    assert torch.load(tmp_path / "state", weights_only=True)["epoch"] == 3
+
+
 def test_a_training_leaves_the_random_numbers_of_torch_alone():
     before = torch.get_rng_state()
     train(replace(RECIPE, dropout=0.5, epochs=1), DATA)

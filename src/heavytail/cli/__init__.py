@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import heavytail
-from heavytail.cli import analyze, compare, demo, learning, rank, reproduce, trends
+from heavytail.cli import analyze, compare, demo, lab, learning, rank, reproduce, trends
 from heavytail.cli.shared import DONE, NOT_UNDERSTOOD
 from heavytail.errors import HeavytailError, RequestError, visible
 
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DONE
     except OSError as error:
         return _say(f"{error.filename or 'output'}: {error.strerror or error}", NOT_UNDERSTOOD)
-    except KeyboardInterrupt:
-        return _say("interrupted", _INTERRUPTED)
+    except KeyboardInterrupt as interruption:
+        return _say(str(interruption) or "interrupted", _INTERRUPTED)
     except Exception as error:
         if os.environ.get("HEAVYTAIL_TRACEBACK"):
             raise
@@ -73,6 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="heavytail", description=heavytail.__doc__)
     parser.add_argument("--version", action="version", version=f"heavytail {heavytail.__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (analyze, compare, trends, rank, learning, reproduce, demo):
+    for verb in (analyze, compare, trends, rank, learning, lab, reproduce, demo):
         verb.add(verbs)
     return parser

@@ -14,36 +14,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from heavytail.lab.capacity import Capacity, capacity
+    from heavytail.lab.complexity import Capacity, capacity
     from heavytail.lab.data import DataSet, Examples, load_data, randomise_labels, randomise_pixels
-    from heavytail.lab.experiments import Experiment, experiment_of, experiments
+    from heavytail.lab.experiments import Experiment, experiment_of
+    from heavytail.lab.flatness import interpolate, sharpness
     from heavytail.lab.hessian import top_eigenvalues
     from heavytail.lab.monitor import Monitor
     from heavytail.lab.networks import build
     from heavytail.lab.recipe import Recipe
     from heavytail.lab.run import Run
     from heavytail.lab.runner import run_experiment
-    from heavytail.lab.sharpness import interpolate, sharpness
-    from heavytail.lab.training import train
+    from heavytail.lab.training import examples_of, train
 
 _HOMES = {
-    "Capacity": "capacity",
+    "Capacity": "complexity",
     "DataSet": "data",
     "Examples": "data",
     "Experiment": "experiments",
     "Monitor": "monitor",
     "Recipe": "recipe",
     "Run": "run",
+    "SpectralCallback": "callbacks",
+    "SpectralTrainerCallback": "callbacks",
     "build": "networks",
-    "capacity": "capacity",
+    "capacity": "complexity",
+    "examples_of": "training",
     "experiment_of": "experiments",
-    "experiments": "experiments",
-    "interpolate": "sharpness",
+    "interpolate": "flatness",
     "load_data": "data",
     "randomise_labels": "data",
     "randomise_pixels": "data",
     "run_experiment": "runner",
-    "sharpness": "sharpness",
+    "sharpness": "flatness",
     "top_eigenvalues": "hessian",
     "train": "training",
 }
@@ -58,8 +60,8 @@ __all__ = [
     "Run",
     "build",
     "capacity",
+    "examples_of",
     "experiment_of",
-    "experiments",
     "interpolate",
     "load_data",
     "randomise_labels",

@@ -11,9 +11,9 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
 
 from heavytail.errors import ConvergenceError, RequestError
-from heavytail.lab.capacity import check_examples, evaluating
+from heavytail.lab.complexity import check_examples, evaluating
+from heavytail.lab.flatness import Landscape, Vector
 from heavytail.lab.losses import loss_of
-from heavytail.lab.sharpness import Landscape, Vector
 
 __all__ = ["HessianEigenvalues", "top_eigenvalues"]
 

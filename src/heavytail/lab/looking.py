@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from heavytail.analysis import analyze
 from heavytail.errors import RequestError
-from heavytail.lab.capacity import capacity
+from heavytail.lab.complexity import capacity
 
 __all__ = ["Tensors", "look_epochs", "look_errors", "look_network", "look_spectra"]
 
@@ -102,4 +102,5 @@ def look_spectra(module: nn.Module, layers: str) -> list[dict[str, Any]]:
 def _row(row: Mapping[str, Any], spectra: Mapping[str, Any]) -> dict[str, Any]:
     spectrum = spectra.get(row["name"])
     evals: Sequence[float] = [] if spectrum is None else spectrum.evals.tolist()
-    return {"layer": row["name"], **{k: v for k, v in row.items() if k != "name"}, "evals": evals}
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
+    return {"layer": plain.pop("name"), **plain, "evals": evals}

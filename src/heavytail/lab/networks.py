@@ -16,6 +16,7 @@ from heavytail.lab.recipe import NETWORKS
 
 __all__ = ["build", "glorot_normal_"]
 
+_OF_TOKENS = ("transformer", "mlp-tokens")
 _CLIPPED_AT = 2.0  # standard deviations; Keras did not widen the normal to make up for it
 
 
@@ -113,6 +114,23 @@ class _Transformer(nn.Module):
         return logits
 
 
+class _TokensMlp(nn.Module):
+    """A hidden layer on the embeddings of all tokens side by side."""
+
+    def __init__(self, length: int, classes: int, dropout: float, width: int = 128, hidden: int = 512) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(classes + 1, width)
+        self.fc1 = nn.Linear(length * width, hidden)
+        self.drop = nn.Dropout(dropout)
+        self.out = nn.Linear(hidden, classes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Give the logits (n, classes) of sequences of tokens (n, length)."""
+        hidden = torch.relu(self.fc1(self.tokens(tokens).flatten(1)))
+        logits: Tensor = self.out(self.drop(hidden))
+        return logits
+
+
 def build(name: str, shape: Sequence[int], classes: int, *, dropout: float = 0.0, seed: int = 0) -> nn.Module:
     """Build a network of the experiments, in its initial state.
 
@@ -125,8 +143,9 @@ def build(name: str, shape: Sequence[int], classes: int, *, dropout: float = 0.0
       2450 x 500.
     - "resnet": a first convolution and three residual blocks of 32, 64 and 128 channels (He et al. 2016).
     - "transformer": two causal blocks of width 128 with four heads, the norm in front, for sequences of tokens.
+    - "mlp-tokens": a hidden layer of 512 units on the embeddings, of width 128, of all tokens of a sequence.
 
-    The first three have ReLU, biases of 0.1 and Keras's clipped normal; the last two torch's own initialisation.
+    The first three have ReLU, biases of 0.1 and Keras's clipped normal; the others torch's own initialisation.
     Running statistics of batch normalisation are means over the batches since they were last reset, which `train`
     does at the beginning of each epoch: with Keras's momentum of 0.99 they would lag behind where epochs have few
     steps.
@@ -147,7 +166,7 @@ def build(name: str, shape: Sequence[int], classes: int, *, dropout: float = 0.0
     """
     if name not in NETWORKS:
         raise RequestError(f"no network {name!r}; there are {', '.join(NETWORKS)}")
-    expected = 1 if name == "transformer" else 3
+    expected = 1 if name in _OF_TOKENS else 3
     if len(shape) != expected:
         wants = "(length,) of tokens" if expected == 1 else "(channels, height, width)"
         raise RequestError(f"network {name!r} takes inputs of shape {wants}; got {tuple(shape)}")
@@ -155,6 +174,8 @@ def build(name: str, shape: Sequence[int], classes: int, *, dropout: float = 0.0
         torch.manual_seed(seed)
         if name == "transformer":
             return _Transformer(shape[0], classes, dropout)
+        if name == "mlp-tokens":
+            return _TokensMlp(shape[0], classes, dropout)
         if name == "resnet":
             return _resnet(shape[0], classes)
         network = {"mlp3": _mlp3, "minialexnet": _minialexnet, "lenet5": _lenet5}[name](tuple(shape), classes, dropout)

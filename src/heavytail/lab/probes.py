@@ -19,7 +19,7 @@ _EXAMPLES = 2_000
 
 def _sharpness(module: nn.Module, parts: Mapping[str, Tensors], recipe: Recipe) -> dict[str, float]:
     """Keskar's sharpness, in the full space and in a random subspace of 100 dimensions."""
-    from heavytail.lab.sharpness import sharpness
+    from heavytail.lab.flatness import sharpness
 
     inputs, labels = (part[:_EXAMPLES] for part in parts["train"])
     spaces = {"sharpness": None, "sharpness_100": 100}

@@ -10,7 +10,7 @@ from heavytail.errors import RequestError
 
 __all__ = ["NETWORKS", "OPTIMISERS", "Recipe"]
 
-NETWORKS = ("mlp3", "minialexnet", "lenet5", "resnet", "transformer")
+NETWORKS = ("mlp3", "minialexnet", "lenet5", "resnet", "transformer", "mlp-tokens")
 OPTIMISERS = ("sgd", "adam", "adamw", "adadelta")
 _CHOICES = {
     "network": NETWORKS,

@@ -28,8 +28,9 @@ _SCHEMA = 1
 class Run:
     """An experiment of one size in a folder.
 
-    The folder holds `run.json` (what is done, with which recipes), `results.parquet` (the one table), `quality.csv` (the
-    test errors in percent), `models` (the trained weights, a safetensors file a trial) and `trials` (what was recorded of each; of one under way, its state).
+    The folder holds `run.json` (what is done, with which recipes), `results.parquet` (the one table), `quality.csv`
+    (the test errors in percent), `models` (the trained weights, a safetensors file a trial) and `trials` (what was
+    recorded of each; of one under way, its state).
 
     Attributes:
         folder: where it is.
@@ -129,7 +130,9 @@ class Run:
         table.to_parquet(part, index=False)
         part.replace(self.folder / "results.parquet")
         ends = last(of_network(table))
-        errors = ends.assign(model=ends["trial"], test_error=100 * (1 - ends["test_accuracy"]), series=self.experiment.id)
+        errors = ends.assign(
+            model=ends["trial"], test_error=100 * (1 - ends["test_accuracy"]), series=self.experiment.id
+        )
         _write(self.folder / "quality.csv", errors[["model", "test_error", "series"]].to_csv(index=False))
 
     @property

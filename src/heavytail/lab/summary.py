@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heavytail.diagnosis.row import COLUMNS
@@ -20,10 +21,11 @@ from heavytail.report.writing import json_text, plain
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Line", "Setting", "Summary", "settings_of"]
+__all__ = ["Line", "Setting", "Summary", "counted", "settings_of"]
 
 _FIELDS = tuple(field.name for field in fields(Recipe))
 _CHANCE = {"seed", "draw"}  # what differs between repetitions of one setting
+_NEEDED = {"trial", "seed", "epoch", "step", "layer"}
 _PLACE = {"experiment", "trial", "epoch", "step", "layer", "checksum", "evals", *_FIELDS}
 
 
@@ -52,7 +54,7 @@ class Setting:
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def settings_of(trials: Mapping[str, Recipe], axis: str) -> tuple[Setting, ...]:
@@ -65,9 +67,9 @@ def settings_of(trials: Mapping[str, Recipe], axis: str) -> tuple[Setting, ...]:
         axis: the column that is varied.
 
     Example:
-        >>> trials = {f"b{b}-s{s}": Recipe(network="mlp3", data="digits", batch=b, seed=s) for b in (8, 2) for s in (0, 1)}
+        >>> trials = {f"b{b}": Recipe(network="mlp3", data="digits", batch=b) for b in (8, 2)}
         >>> [(setting.label, setting.trials) for setting in settings_of(trials, "batch")]
-        [('2', ('b2-s0', 'b2-s1')), ('8', ('b8-s0', 'b8-s1'))]
+        [('2', ('b2',)), ('8', ('b8',))]
     """
     recipes = {name: recipe.as_dict() for name, recipe in trials.items()}
     varied = [f for f in _FIELDS if f not in _CHANCE and len({recipe[f] for recipe in recipes.values()}) > 1]
@@ -85,10 +87,10 @@ def settings_of(trials: Mapping[str, Recipe], axis: str) -> tuple[Setting, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What the finished trainings of a setting came to, at their last look.
+    """What the finished trainings of a setting came to.
 
     Attributes:
-        setting: the setting.
+        setting: the setting, or the epoch.
         layer: the layer; empty for the whole network.
         measured: the mean over the seeds of every number, by the name of its column.
         phases: how many seeds ended in each phase; empty for the whole network.
@@ -117,35 +119,53 @@ class Summary:
         Raises:
             SourceError: if no training is finished, or its file is damaged.
         """
-        try:
-            table = self.run.table
-        except (ValueError, OSError) as error:  # pyarrow's are both
-            raise SourceError(self.run.folder / "trials", f"holds a file that is no Parquet: {error}") from None
-        if lacking := {"trial", "seed", "epoch", "layer"} - set(table.columns):
-            raise SourceError(self.run.folder / "trials", f"holds a table without {', '.join(sorted(lacking))}")
-        return table
+        for trial in self.run.done:
+            _check(self.run.rows_of(trial))
+        return self.run.table
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
         """The settings, those without a finished training too."""
         return settings_of(self.run.trials, self.run.experiment.axis)
 
+    @property
+    def differs(self) -> str:
+        """What is other than it was published."""
+        if self.run.size == "full":
+            return self.run.experiment.differs
+        data = ", ".join(dict.fromkeys(recipe.data for recipe in self.run.trials.values()))
+        return f"a quick run on {data}, with fewer and smaller trainings than the full one"
+
     @cached_property
     def layers(self) -> tuple[str, ...]:
         """The layers whose spectra are followed, in the order of the network."""
         return tuple(name for name in self.table["layer"].unique() if name) if self.run.done else ()
 
+    @property
+    def axis(self) -> str:
+        """What the lines go along: the column that is varied, or time where all trainings have one setting."""
+        return self.run.experiment.axis if len(self.settings) > 1 else "epoch"
+
     @cached_property
-    def lines(self) -> tuple[Line, ...]:
-        """What the settings came to: of each the whole network, then its layers."""
+    def rows(self) -> tuple[tuple[Setting, pd.DataFrame], ...]:
+        """The rows that the lines are made of: the last look of each setting, or each look of the only one."""
         if not self.run.done:
             return ()
+        if self.axis == "epoch":
+            every = self.table.groupby("epoch")
+            return tuple((Setting({"epoch": epoch}, tuple(rows["trial"].unique())), rows) for epoch, rows in every)
         ends = last(self.table)
-        found = []
-        for setting in self.settings:
-            mine = ends[ends["trial"].isin(setting.trials)]
-            found += [_line(setting, layer, rows) for layer in ("", *self.layers) if len(rows := mine[mine["layer"] == layer])]
-        return tuple(found)
+        return tuple((setting, ends[ends["trial"].isin(setting.trials)]) for setting in self.settings)
+
+    @cached_property
+    def lines(self) -> tuple[Line, ...]:
+        """What the trainings came to, along the axis: of the whole network, then of its layers."""
+        return tuple(
+            _line(setting, layer, mine)
+            for setting, rows in self.rows
+            for layer in ("", *self.layers)
+            if len(mine := rows[rows["layer"] == layer])
+        )
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -170,11 +190,11 @@ class Summary:
             "experiment": experiment.id,
             "title": experiment.title,
             "source": experiment.source,
-            "differs": experiment.differs,
+            "differs": self.differs,
             "size": run.size,
             "trainings": len(run.trials),
             "finished": len(run.done),
-            "axis": experiment.axis,
+            "axis": self.axis,
             "findings": [plain(_finding(finding)) for finding in self.findings],
             "lines": [plain(_nested(line)) for line in self.lines],
         }
@@ -190,6 +210,18 @@ class Summary:
     def to_html(self, path: str | PathLike[str]) -> None:
         """Write the page of the run."""
         self.run.to_html(path)
+
+
+def _check(file: Path) -> None:
+    """See that a file holds a table of a training."""
+    from pyarrow import parquet
+
+    try:
+        names = parquet.read_schema(file).names
+    except (ValueError, OSError) as error:  # pyarrow's are one or the other
+        raise SourceError(file, f"cannot be read as Parquet: {error}") from None
+    if lacking := _NEEDED - set(names):
+        raise SourceError(file, f"has no column {', '.join(sorted(lacking))}; it is no table of a training")
 
 
 def _line(setting: Setting, layer: str, rows: pd.DataFrame) -> Line:

@@ -8,17 +8,19 @@ from heavytail.lab.experiments.experiment import Measured, Statement
 
 __all__ = ["measured_text", "number_text", "range_text"]
 
+_LARGE = 1e6  # from there on with a power of ten
 _NOTHING = 1e-6  # an end of a range that is nearer to zero only leaves zero out
 
 
 def number_text(value: float) -> str:
-    """Write a number to three digits.
+    """Write a number to three digits, a large one to its last.
 
     Example:
-        >>> number_text(0.12345), number_text(-0.5), number_text(float("nan"))
-        ('0.123', '−0.5', '–')
+        >>> number_text(0.12345), number_text(-0.5), number_text(4096), number_text(float("nan"))
+        ('0.123', '−0.5', '4096', '–')
     """
-    return "–" if isnan(value) else f"{value:.3g}".replace("-", "−")
+    form = ".0f" if 1000 <= abs(value) < _LARGE else ".3g"
+    return "–" if isnan(value) else f"{value:{form}}".replace("-", "−")
 
 
 def measured_text(measured: Measured) -> str:
@@ -42,7 +44,10 @@ def range_text(statement: Statement) -> str:
         ('above 0, up to 1', 'from −1 to −0.8')
     """
     low, high = statement.low, statement.high
-    above, below = 0 < low < _NOTHING, -_NOTHING < high < 0
-    lower = "above 0" if above else "" if isinf(low) else f"from {number_text(low)}"
-    upper = "below 0" if below else "" if isinf(high) else f"{'up ' if not lower or above else ''}to {number_text(high)}"
-    return f"{lower}{', ' if above and upper else ' ' if lower and upper else ''}{upper}" or "anywhere"
+    if 0 < low < _NOTHING:
+        return "above 0" + ("" if isinf(high) else f", up to {number_text(high)}")
+    if -_NOTHING < high < 0:
+        return "below 0" + ("" if isinf(low) else f", down to {number_text(low)}")
+    if isinf(low):
+        return f"up to {number_text(high)}"
+    return f"from {number_text(low)}" + ("" if isinf(high) else f" to {number_text(high)}")

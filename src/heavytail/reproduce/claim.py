@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,9 @@ __all__ = ["OWN", "Check", "Claim", "Outcome", "Row", "Verdict", "printed", "wit
 
 OWN = "a figure of the reference's own computation from these tables, not printed in the paper"
 """Note of a check whose number was worked out from what was published, and not itself published."""
+
+
+Side = Literal["", "at least", "at most"]
 
 
 class Verdict(StrEnum):
@@ -41,6 +44,8 @@ class Check:
         published: the number that was published.
         tolerance: largest difference that counts as agreement, > 0.
         note: where the number and its tolerance come from.
+        side: "" for agreement within the tolerance on both sides; "at least" or "at most" for a published bound, which
+            any number beyond it satisfies too.
         expected: the verdict that is expected; for another than agreement the claim gives the reason.
             PUBLISHED_WRONG says that the number is false of what it was published for, DOES_NOT_CARRY_OVER that it is
             right there, but not under the other conditions tried here.
@@ -51,6 +56,7 @@ class Check:
     tolerance: float
     note: str = ""
     expected: Verdict = Verdict.REPRODUCED
+    side: Side = ""
 
     def __post_init__(self) -> None:
         """Refuse a check that nothing or everything would pass."""
@@ -66,14 +72,16 @@ class Check:
         A value of ours that is not finite agrees with nothing, and proves nothing wrong.
         """
         difference = ours - self.published
-        if abs(difference) <= self.tolerance:
+        off = {"": abs(difference), "at least": -difference, "at most": difference}[self.side]
+        if off <= self.tolerance and isfinite(ours):
             verdict = Verdict.REPRODUCED
         elif self.expected is Verdict.REPRODUCED or not isfinite(ours):
             verdict = Verdict.NOT_REPRODUCED
         else:
             verdict = self.expected
         surprising = verdict is not self.expected
-        return Row(self.name, ours, self.published, difference, self.tolerance, verdict, surprising, self.note)
+        note = f"{self.side} {self.published:g}: {self.note}" if self.side else self.note
+        return Row(self.name, ours, self.published, difference, self.tolerance, verdict, surprising, note, self.side)
 
 
 def within(name: str, low: float, high: float, note: str = "", expected: Verdict = Verdict.REPRODUCED) -> Check:
@@ -112,6 +120,7 @@ class Row:
         surprising: whether the verdict is another than was expected: an agreement with a number known to be wrong is
             as surprising as a disagreement with one believed to be right.
         note: where the published number and its tolerance come from.
+        side: "at least" or "at most" where the published number is a bound.
     """
 
     name: str
@@ -122,6 +131,7 @@ class Row:
     verdict: Verdict
     surprising: bool
     note: str
+    side: Side = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +261,7 @@ class Outcome:
                     "verdict": str(row.verdict),
                     "surprising": row.surprising,
                     "note": row.note,
+                    "side": row.side,
                 }
                 for row in self.rows
             ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ _DIFFERS: Mapping[tuple[str, str], str] = {}
 
 _QUICK_DIFFERS: Mapping[tuple[str, str], str] = {}
 """The same of a quick run."""
+
+_ROUNDING = 1e-12
 
 _QUICK_SECONDS: Mapping[str, float] = {}
 """Times of quick runs that were measured, on one processor."""
@@ -70,7 +73,11 @@ def _of_quick(rng: np.random.Generator, *, experiment: Experiment) -> dict[str, 
 def _check(statement: Statement, reason: str | None) -> Check:
     note = f"{statement.says}{f'; published: {statement.figures}' if statement.figures else ''}"
     expected = Verdict.REPRODUCED if reason is None else Verdict.DOES_NOT_CARRY_OVER
-    return within(statement.measure, statement.low, statement.high, note, expected)
+    low, high = statement.low, statement.high
+    if isfinite(low) and isfinite(high):
+        return within(statement.measure, low, high, note, expected)
+    bound, side = (low, "at least") if isfinite(low) else (high, "at most")
+    return Check(statement.measure, bound, _ROUNDING, note, expected, side)
 
 
 def _claims(experiment: Experiment) -> Iterable[Claim]:

@@ -31,6 +31,9 @@ HEADER = ("claim", "what", "ours", "published", "difference", "tolerance", "verd
 """Names of the columns of `table`."""
 
 
+_SIGNS = {"": "", "at least": "≥ ", "at most": "≤ "}
+
+
 def claims() -> tuple[Claim, ...]:
     """Give all claims, slow ones too.
 
@@ -100,7 +103,9 @@ def table(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
         (
             outcome.claim.id,
             row.name,
-            *(f"{value:.6g}" for value in (row.ours, row.published, row.difference, row.tolerance)),
+            f"{row.ours:.6g}",
+            f"{_SIGNS[row.side]}{row.published:.6g}",
+            *(f"{value:.6g}" for value in (row.difference, row.tolerance)),
             f"{row.verdict}{' !' if row.surprising else ''}",
         )
         for outcome in outcomes

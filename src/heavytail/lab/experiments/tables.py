@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from math import isnan, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heavytail.diagnosis.phases import PHASES
 from heavytail.lab.experiments.experiment import Measured, over_seeds
+from heavytail.rmt.ensembles.phases import PHASES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ def each_seed(table: pd.DataFrame, number: Callable[[pd.DataFrame], float]) -> M
     return over_seeds([number(rows) for _, rows in table.groupby("seed")])
 
 
-def difference(rows: pd.DataFrame, column: str, axis: str, of: Hashable, minus: Hashable) -> float:
+def difference(rows: pd.DataFrame, column: str, axis: str, of: Any, minus: Any) -> float:
     """Give the value of a column at one setting less that at another, in the rows of one seed; NaN where one lacks."""
     values = rows.set_index(axis)[column]
     return float(values[of] - values[minus]) if {of, minus} <= set(values.index) else nan

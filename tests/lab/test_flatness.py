@@ -11,9 +11,9 @@ from heavytail.errors import RequestError
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
+from heavytail.lab.flatness import Landscape, interpolate, sharpness  # noqa: E402
 from heavytail.lab.losses import loss_of  # noqa: E402
 from heavytail.lab.networks import build  # noqa: E402
-from heavytail.lab.sharpness import Landscape, interpolate, sharpness  # noqa: E402
 
 
 def drawn(module, seed=0):

@@ -10,7 +10,7 @@ from heavytail.errors import RequestError
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-from heavytail.lab.capacity import capacity, check_examples, weight_matrices  # noqa: E402
+from heavytail.lab.complexity import capacity, check_examples, weight_matrices  # noqa: E402
 
 
 def drawn(module, seed=0, scale=1.0):

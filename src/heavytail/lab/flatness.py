@@ -17,7 +17,7 @@ from torch.func import functional_call, grad, grad_and_value, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from heavytail.errors import RequestError
-from heavytail.lab.capacity import check_examples, evaluating, split_batches
+from heavytail.lab.complexity import check_examples, evaluating, split_batches
 from heavytail.lab.losses import loss_of
 
 __all__ = ["Landscape", "Sharpness", "interpolate", "sharpness"]
