@@ -9,7 +9,7 @@ from scipy import stats
 from heavytail.errors import RequestError
 from heavytail.lab.experiments import Judgement, Measured, Statement, experiment_of, experiments
 from heavytail.lab.experiments.experiment import over_seeds
-from heavytail.lab.experiments.tables import PHASE_ORDER, difference, rank_correlation
+from heavytail.lab.experiments.tables import PHASE_ORDER, difference, gain_of_best, rank_correlation
 from heavytail.lab.recipe import Recipe
 
 
@@ -87,6 +87,16 @@ def test_a_difference_needs_both_settings():
     rows = pd.DataFrame({"batch": [8, 1000], "test_accuracy": [0.9, 0.7]})
     assert difference(rows, "test_accuracy", "batch", 8, 1000) == pytest.approx(0.2)
     assert isnan(difference(rows, "test_accuracy", "batch", 8, 500))
+
+
+def test_the_best_setting_is_chosen_without_the_seed_it_is_measured_on():
+    accuracy = {0: {2: 0.9, 8: 0.5, 99: 0.4}, 1: {2: 0.1, 8: 0.6, 99: 0.3}, 2: {2: 0.3, 8: 0.6, 99: 0.5}}
+    rows = [{"seed": s, "batch": b, "test_accuracy": a} for s, of in accuracy.items() for b, a in of.items()]
+    measured = gain_of_best(pd.DataFrame(rows), "test_accuracy", "batch", 99)
+    # without seed 0 the best is 8; without seed 1 it is 2 (0.6 against 0.55); without seed 2 it is 8 (0.55 against 0.5)
+    assert measured.value == pytest.approx(np.mean([0.5 - 0.4, 0.1 - 0.3, 0.6 - 0.5]))
+    assert measured.runs == 3
+    assert isnan(gain_of_best(pd.DataFrame(rows[:3]), "test_accuracy", "batch", 99).value)
 
 
 def swept(axis, settings, phases, soft, accuracy):

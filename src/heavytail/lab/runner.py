@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -66,9 +67,10 @@ def run_experiment(
     told = _Told(run.trials, run.done, progress)
     count = min(threads_of(jobs), len(left))
     if count == 1:
-        for key in left:
-            _one(run, key, data, told.hear)
-            run.gather()
+        with _one_thread():
+            for key in left:
+                _one(run, key, data, told.hear)
+                run.gather()
     elif left:
         _side_by_side(run, left, count, data, told)
     return Run.open(run.folder)
@@ -95,6 +97,19 @@ class _Told:
         self.epochs[trial] = epoch
         if self.progress:
             self.progress(trial, float(sum(self.epochs.values())), float(sum(self.all.values())))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Give torch one thread, as each of several trainings has, so that their numbers are the same; then all again."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _side_by_side(run: Run, left: list[str], count: int, data: Any, told: _Told) -> None:

@@ -76,8 +76,9 @@ def _check(statement: Statement, reason: str | None) -> Check:
     low, high = statement.low, statement.high
     if isfinite(low) and isfinite(high):
         return within(statement.measure, low, high, note, expected)
-    bound, side = (low, "at least") if isfinite(low) else (high, "at most")
-    return Check(statement.measure, bound, _ROUNDING, note, expected, side)
+    if isfinite(low):
+        return Check(statement.measure, low, _ROUNDING, note, expected, "at least")
+    return Check(statement.measure, high, _ROUNDING, note, expected, "at most")
 
 
 def _claims(experiment: Experiment) -> Iterable[Claim]:

@@ -14,7 +14,16 @@ from heavytail.rmt.ensembles.phases import PHASES
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PHASE_ORDER", "difference", "each_seed", "last", "of_layer", "of_network", "rank_correlation"]
+__all__ = [
+    "PHASE_ORDER",
+    "difference",
+    "each_seed",
+    "gain_of_best",
+    "last",
+    "of_layer",
+    "of_network",
+    "rank_correlation",
+]
 
 PHASE_ORDER = {name: k for k, name in enumerate(PHASES)}
 """From random-like to heavy-tailed and the collapse of the rank."""
@@ -44,6 +53,28 @@ def difference(rows: pd.DataFrame, column: str, axis: str, of: Any, minus: Any) 
     """Give the value of a column at one setting less that at another, in the rows of one seed; NaN where one lacks."""
     values = rows.set_index(axis)[column]
     return float(values[of] - values[minus]) if {of, minus} <= set(values.index) else nan
+
+
+def gain_of_best(table: pd.DataFrame, column: str, axis: str, over: Any) -> Measured:
+    """Measure how much more the best setting has of a column than another, chosen without the seed it is measured on.
+
+    The setting that is best of all seeds together would gain something by chance alone; so each seed takes the one that
+    is best of the other seeds.
+
+    Args:
+        table: a row for each seed and setting.
+        column: of which more is better.
+        axis: the column of the settings.
+        over: the setting that is compared with.
+
+    Returns:
+        The mean gain over the seeds, NaN of fewer than two of them.
+    """
+    values = table.pivot_table(index="seed", columns=axis, values=column)
+    if len(values) < 2 or over not in values:
+        return Measured(nan, runs=0)
+    best = [values.drop(index=seed).mean().idxmax() for seed in values.index]
+    return over_seeds([float(values.loc[s, b] - values.loc[s, over]) for s, b in zip(values.index, best, strict=True)])
 
 
 def rank_correlation(x: pd.Series, y: pd.Series) -> float:
