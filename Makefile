@@ -34,6 +34,7 @@ bench: $(VENV)/dev ## measurements against WeightWatcher and the bare LAPACK flo
 	$(BIN)/python benchmarks/phases.py
 	$(BIN)/python benchmarks/drivers.py
 	$(BIN)/python benchmarks/learning.py
+	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/certified.py
 	$(BIN)/python benchmarks/resume.py
 	$(BIN)/python benchmarks/cluster.py

@@ -125,7 +125,7 @@ def test_what_was_published_of_noise_holds_of_a_sweep_made_like_it(id, settings)
     assert [str(finding.judgement) for finding in findings] == ["holds"] * len(findings)
     gain = next(f for f in findings if f.statement.measure == "gain in test accuracy")
     assert gain.measured.value == pytest.approx(0.2 if id == "E21" else 0.25)
-    backwards = swept(experiment.axis, settings, ALL_FIVE[::-1], (0.1, 0.3, 0.6, 0.9, 1.0), accuracy[::-1])
+    backwards = swept(experiment.axis, settings, ALL_FIVE[::-1], (0.1, 0.3, 0.6, 0.9, 1.0), sorted(accuracy)[::-1])
     judged = {f.statement.measure: str(f.judgement) for f in experiment.findings(backwards)}
     assert judged.pop("phases passed") == "holds"
     assert set(judged.values()) == {"does not hold"}
