@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from heavytail.errors import RequestError
-from heavytail.lab.experiments import Judgement, Measured, Statement, experiment_of, experiments
+from heavytail.lab.experiments import Judgement, Measured, Published, experiment_of, experiments
 from heavytail.lab.experiments.experiment import over_seeds
 from heavytail.lab.experiments.tables import PHASE_ORDER, difference, gain_of_best, rank_correlation
 from heavytail.lab.recipe import Recipe
@@ -59,7 +59,7 @@ def test_an_unknown_experiment_is_refused_with_the_known_ones():
     ],
 )
 def test_a_statement_holds_or_fails_only_where_the_whole_interval_says_so(measured, judgement):
-    assert Statement("x", 0.0, 1.0, "x is in [0, 1]").judge(measured) is judgement
+    assert Published("x", 0.0, 1.0, "x is in [0, 1]").judge(measured) is judgement
 
 
 def test_an_interval_over_seeds_is_students():

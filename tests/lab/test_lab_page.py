@@ -11,7 +11,7 @@ from report.sample import HOSTILE
 from scipy import stats
 
 from heavytail.errors import SourceError
-from heavytail.lab.experiments.experiment import Statement
+from heavytail.lab.experiments.experiment import Published
 from heavytail.lab.page import render
 from heavytail.lab.payload import payload, spectrum_bins
 from heavytail.lab.summary import Summary, settings_of
@@ -231,4 +231,4 @@ def test_settings_tell_what_differs_beside_the_axis_and_nothing_that_goes_with_i
     ],
 )
 def test_ranges_are_told_in_words(low, high, said):
-    assert range_text(Statement("x", low, high, "says")) == said
+    assert range_text(Published("x", low, high, "says")) == said

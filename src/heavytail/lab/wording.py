@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isinf, isnan
 
-from heavytail.lab.experiments.experiment import Measured, Statement
+from heavytail.lab.experiments.experiment import Measured, Published
 
 __all__ = ["measured_text", "number_text", "range_text"]
 
@@ -36,11 +36,11 @@ def measured_text(measured: Measured) -> str:
     return f"{number_text(measured.value)}{ends}, {measured.runs} seed{'' if measured.runs == 1 else 's'}"
 
 
-def range_text(statement: Statement) -> str:
+def range_text(statement: Published) -> str:
     """Write where a statement holds.
 
     Example:
-        >>> range_text(Statement("gain", 1e-9, 1, "better")), range_text(Statement("tau", -1, -0.8, "falls"))
+        >>> range_text(Published("gain", 1e-9, 1, "better")), range_text(Published("tau", -1, -0.8, "falls"))
         ('above 0, up to 1', 'from −1 to −0.8')
     """
     low, high = statement.low, statement.high

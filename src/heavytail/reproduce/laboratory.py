@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from heavytail.errors import SourceError
-from heavytail.lab.experiments import Experiment, Statement, experiments
+from heavytail.lab.experiments import Experiment, Published, experiments
 from heavytail.lab.run import Run
 from heavytail.reproduce.claim import Check, Claim, Verdict, within
 
@@ -70,7 +70,7 @@ def _of_quick(rng: np.random.Generator, *, experiment: Experiment) -> dict[str, 
         return _of_full(rng, run_experiment(experiment.id, folder, "quick", jobs=1).table, experiment=experiment)
 
 
-def _check(statement: Statement, reason: str | None) -> Check:
+def _check(statement: Published, reason: str | None) -> Check:
     note = f"{statement.says}{f'; published: {statement.figures}' if statement.figures else ''}"
     expected = Verdict.REPRODUCED if reason is None else Verdict.DOES_NOT_CARRY_OVER
     low, high = statement.low, statement.high

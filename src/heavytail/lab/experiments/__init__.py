@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from heavytail.errors import RequestError
 from heavytail.lab.experiments.batches import EXPERIMENTS as BATCHES
-from heavytail.lab.experiments.experiment import Experiment, Finding, Judgement, Measured, Size, Statement
+from heavytail.lab.experiments.experiment import Experiment, Finding, Judgement, Measured, Published, Size
 from heavytail.lab.experiments.grokking import EXPERIMENTS as GROKKING
 from heavytail.lab.experiments.history import EXPERIMENTS as HISTORY
 from heavytail.lab.experiments.labels import EXPERIMENTS as LABELS
@@ -12,7 +12,16 @@ from heavytail.lab.experiments.minima import EXPERIMENTS as MINIMA
 from heavytail.lab.experiments.regularisers import EXPERIMENTS as REGULARISERS
 from heavytail.lab.experiments.steps import EXPERIMENTS as STEPS
 
-__all__ = ["Experiment", "Finding", "Judgement", "Measured", "Size", "Statement", "experiment_of", "experiments"]
+__all__ = [
+    "Experiment",
+    "Finding",
+    "Judgement",
+    "Measured",
+    "Published",
+    "Size",
+    "experiment_of",
+    "experiments",
+]
 
 _ALL = (*BATCHES, *HISTORY, *LABELS, *REGULARISERS, *MINIMA, *STEPS, *GROKKING)
 

@@ -8,7 +8,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
-from heavytail.lab.experiments.experiment import Experiment, Measured, Size, Statement
+from heavytail.lab.experiments.experiment import Experiment, Measured, Published, Size
 from heavytail.lab.experiments.tables import (
     PHASE_ORDER,
     difference,
@@ -67,17 +67,17 @@ def _measure(table: pd.DataFrame, axis: str, noisy: int) -> Mapping[str, Measure
     }
 
 
-def _statements(what: str, gain: str, soft: str) -> tuple[Statement, ...]:
+def _statements(what: str, gain: str, soft: str) -> tuple[Published, ...]:
     return (
-        Statement("tau of noise and soft rank", 0.8, inf, f"the MP soft rank of FC1 falls with {what}", soft),
-        Statement("soft rank, least noise", 0.9, 1.1, "with the least noise FC1 looks random", "1.0"),
-        Statement(
+        Published("tau of noise and soft rank", 0.8, inf, f"the MP soft rank of FC1 falls with {what}", soft),
+        Published("soft rank, least noise", 0.9, 1.1, "with the least noise FC1 looks random", "1.0"),
+        Published(
             "soft rank, most noise", 0, 0.3, "with the most noise the bulk ends far below the largest", "0 to .29"
         ),
-        Statement("tau of noise and phase", 0.7, inf, f"the phases follow each other with {what}"),
-        Statement("phases passed", 4, 5, "from random-like over bleeding-out and bulk+spikes to bulk-decay", "5"),
-        Statement("gain in test accuracy", 1e-9, inf, f"{what} generalise better", gain),
-        Statement("gain of the best setting", 1e-9, inf, "the best setting is not the one of least noise"),
+        Published("tau of noise and phase", 0.7, inf, f"the phases follow each other with {what}"),
+        Published("phases passed", 4, 5, "from random-like over bleeding-out and bulk+spikes to bulk-decay", "5"),
+        Published("gain in test accuracy", 1e-9, inf, f"{what} generalise better", gain),
+        Published("gain of the best setting", 1e-9, inf, "the best setting is not the one of least noise"),
     )
 
 

@@ -15,7 +15,7 @@ from heavytail.lab.recipe import Recipe
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Experiment", "Finding", "Judgement", "Measured", "Size", "Statement", "over_seeds"]
+__all__ = ["Experiment", "Finding", "Judgement", "Measured", "Published", "Size", "over_seeds"]
 
 Size = Literal["quick", "full"]
 
@@ -47,7 +47,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class Published:
     """What was published, as a range of a number that is measured.
 
     Attributes:
@@ -68,7 +68,7 @@ class Statement:
         """Compare: it holds or fails where the whole interval says so, and is undecided where only a part of it does.
 
         Example:
-            >>> Statement("gain", 0, 1, "small batches are better").judge(Measured(0.05, -0.01, 0.11, 3)).value
+            >>> Published("gain", 0, 1, "small batches are better").judge(Measured(0.05, -0.01, 0.11, 3)).value
             'undecided'
         """
         if measured is None or isnan(measured.value):
@@ -85,7 +85,7 @@ class Statement:
 class Finding:
     """A statement, what was measured, and the judgement."""
 
-    statement: Statement
+    statement: Published
     measured: Measured
     judgement: Judgement
 
@@ -113,7 +113,7 @@ class Experiment:
     about: str
     trials: Callable[[Size], Mapping[str, Recipe]]
     measure: Callable[[pd.DataFrame], Mapping[str, Measured]]
-    statements: tuple[Statement, ...]
+    statements: tuple[Published, ...]
     axis: str
     minutes: float
     differs: str = ""

@@ -8,7 +8,7 @@ from functools import partial
 from math import inf, nan
 from typing import TYPE_CHECKING
 
-from heavytail.lab.experiments.experiment import Experiment, Measured, Size, Statement
+from heavytail.lab.experiments.experiment import Experiment, Measured, Published, Size
 from heavytail.lab.experiments.tables import PHASE_ORDER, each_seed, of_network
 from heavytail.lab.recipe import Recipe
 
@@ -126,15 +126,15 @@ EXPERIMENTS = (
         _trials,
         _measure,
         (
-            Statement("delay", 5, inf, "the rule is learnt long after the examples are fitted", "10 to 1000 times"),
-            Statement("test accuracy when fitted", -inf, 0.6, "when the examples are fitted other sums are not known"),
-            Statement("best test accuracy", 0.99, inf, "in the end all sums are known", "1.0"),
-            Statement("ratio of stable ranks", 0, 0.999, "the stable rank is lower after the rule is learnt"),
-            Statement("change of entropy", -1, -1e-3, "the entropy of the matrices is lower"),
-            Statement("change of soft rank", -1, -1e-3, "eigenvalues have left the bulk behind"),
-            Statement("change of |alpha - 2|", -20, -1e-3, "alpha of the matrices comes closer to 2"),
-            Statement("alpha, after", 1.5, 2.5, "alpha is close to 2 when the network generalises best", "2"),
-            Statement("change of phase", 0.1, 5, "the matrices pass to heavier-tailed phases"),
+            Published("delay", 5, inf, "the rule is learnt long after the examples are fitted", "10 to 1000 times"),
+            Published("test accuracy when fitted", -inf, 0.6, "when the examples are fitted other sums are not known"),
+            Published("best test accuracy", 0.99, inf, "in the end all sums are known", "1.0"),
+            Published("ratio of stable ranks", 0, 0.999, "the stable rank is lower after the rule is learnt"),
+            Published("change of entropy", -1, -1e-3, "the entropy of the matrices is lower"),
+            Published("change of soft rank", -1, -1e-3, "eigenvalues have left the bulk behind"),
+            Published("change of |alpha - 2|", -20, -1e-3, "alpha of the matrices comes closer to 2"),
+            Published("alpha, after", 1.5, 2.5, "alpha is close to 2 when the network generalises best", "2"),
+            Published("change of phase", 0.1, 5, "the matrices pass to heavier-tailed phases"),
         ),
         "seed",
         minutes=0,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heavytail.lab.experiments.experiment import Experiment, Measured, Size, Statement, over_seeds
+from heavytail.lab.experiments.experiment import Experiment, Measured, Published, Size, over_seeds
 from heavytail.lab.experiments.tables import each_seed, last, of_layer, of_network
 from heavytail.lab.experiments.tables import rank_correlation as tau
 from heavytail.lab.recipe import Recipe
@@ -219,13 +219,13 @@ _PAPER = "Martin and Mahoney 2018, arXiv 1810.01075"
 _LIAO = "Liao et al. 2018, arXiv 1807.09659"
 
 
-def _spectrum_statements(layer: str, entropy: str, rank: str, low: float, high: float) -> tuple[Statement, ...]:
+def _spectrum_statements(layer: str, entropy: str, rank: str, low: float, high: float) -> tuple[Published, ...]:
     return (
-        Statement(f"initial soft rank, {layer}", 0.95, 1.05, f"{layer} begins as noise", "1.0"),
-        Statement(f"tau of time and entropy, {layer}", -inf, -0.6, f"the entropy of {layer} falls along training"),
-        Statement(f"tau of time and stable rank, {layer}", -inf, -0.6, "so does its stable rank"),
-        Statement(f"change of entropy, {layer}", -0.05, -0.0005, "the entropy by little", entropy),
-        Statement(f"ratio of stable ranks, {layer}", low, high, "the stable rank by much", rank),
+        Published(f"initial soft rank, {layer}", 0.95, 1.05, f"{layer} begins as noise", "1.0"),
+        Published(f"tau of time and entropy, {layer}", -inf, -0.6, f"the entropy of {layer} falls along training"),
+        Published(f"tau of time and stable rank, {layer}", -inf, -0.6, "so does its stable rank"),
+        Published(f"change of entropy, {layer}", -0.05, -0.0005, "the entropy by little", entropy),
+        Published(f"ratio of stable ranks, {layer}", low, high, "the stable rank by much", rank),
     )
 
 
@@ -239,10 +239,10 @@ EXPERIMENTS = (
         partial(_seeds, _MLP3),
         _measure_mlp3,
         (
-            Statement(
+            Published(
                 "distance from the quarter circle, FC2", 0, 0.02, "the singular values begin as a quarter circle"
             ),
-            Statement(
+            Published(
                 "initial largest singular value, FC2",
                 1.7,
                 1.82,
@@ -251,10 +251,10 @@ EXPERIMENTS = (
             ),
             *_spectrum_statements("FC2", ".9163 - .9196", "98 / 129", 0.5, 0.95),
             *_spectrum_statements("FC3", ".9074 - .9196", "62 / 129", 0.25, 0.75),
-            Statement(
+            Published(
                 "late change of training accuracy", 1e-9, inf, "the training accuracy still rises in the second half"
             ),
-            Statement("late change of test accuracy", -0.02, 0.02, "when that of the test is flat", "from .53 to .52"),
+            Published("late change of test accuracy", -0.02, 0.02, "when that of the test is flat", "from .53 to .52"),
         ),
         "seed",
         minutes=0,
@@ -269,13 +269,13 @@ EXPERIMENTS = (
         partial(_seeds, _ALEXNET),
         _measure_alexnet,
         (
-            Statement("initial entropy, FC1", 0.991, 0.993, "the entropy that noise of this shape has", ".992"),
-            Statement("initial stable rank, FC1", 211, 233, "and its stable rank", "222"),
+            Published("initial entropy, FC1", 0.991, 0.993, "the entropy that noise of this shape has", ".992"),
+            Published("initial stable rank, FC1", 211, 233, "and its stable rank", "222"),
             *_spectrum_statements("FC1", ".9895 - .992", "149 / 222", 0.5, 0.85),
             *_spectrum_statements("FC2", ".9455 - .9525", "51 / 67", 0.55, 0.95),
-            Statement("final spikes, FC1", 7, 11, "it ends with one spike fewer than classes", "9"),
-            Statement("final spikes, FC2", 7, 11, "in both layers", "9"),
-            Statement("training accuracy", 0.985, inf, "all but few training examples are fitted", ".995"),
+            Published("final spikes, FC1", 7, 11, "it ends with one spike fewer than classes", "9"),
+            Published("final spikes, FC2", 7, 11, "in both layers", "9"),
+            Published("training accuracy", 0.985, inf, "all but few training examples are fitted", ".995"),
         ),
         "seed",
         minutes=0,
@@ -290,13 +290,13 @@ EXPERIMENTS = (
         partial(_seeds, _LENET5),
         _measure_lenet5,
         (
-            Statement("initial soft rank, FC1", 0.95, 1.05, "FC1 begins as noise", "1.0"),
-            Statement("final soft rank, FC1", 0.08, 0.25, "the largest eigenvalue ends far beyond the bulk", ".15"),
-            Statement("share of spikes, FC1", 0.02, 0.1, "a twentieth of the eigenvalues are beyond it", ".0526"),
-            Statement(
+            Published("initial soft rank, FC1", 0.95, 1.05, "FC1 begins as noise", "1.0"),
+            Published("final soft rank, FC1", 0.08, 0.25, "the largest eigenvalue ends far beyond the bulk", ".15"),
+            Published("share of spikes, FC1", 0.02, 0.1, "a twentieth of the eigenvalues are beyond it", ".0526"),
+            Published(
                 "bulk+spikes or bleeding-out, FC1", 0.99, inf, "the phase is bulk+spikes, with slight bleeding-out"
             ),
-            Statement("test accuracy", 0.88, inf, "as such networks do on these images", "MNIST: .9924"),
+            Published("test accuracy", 0.88, inf, "as such networks do on these images", "MNIST: .9924"),
         ),
         "seed",
         minutes=0,
@@ -311,18 +311,18 @@ EXPERIMENTS = (
         _by_noise_and_batch,
         _measure_capacity,
         (
-            Statement(
+            Published(
                 "tau of the normalised loss across noise", 0.8, inf, "the normalised training loss orders test errors"
             ),
-            Statement("tau of the Frobenius margin across noise", -inf, -0.8, "larger normalised margins err less"),
-            Statement("tau of the spectral margin across noise", -inf, -0.8, "over the spectral product too"),
-            Statement("tau of the Frobenius product across noise", 0.8, inf, "more noise takes larger norms to fit"),
-            Statement("tau of the spectral product across noise", 0.8, inf, "larger spectral norms too"),
-            Statement("tau of the path norm across noise", 0.8, inf, "and longer paths"),
-            Statement("tau of the normalised loss across batches", 0.6, inf, "the loss orders networks of true labels"),
-            Statement("tau of the normalised loss along training", 0.6, inf, "and the epochs of a training"),
-            Statement("tau of alpha across batches", 0.6, inf, "a smaller alpha errs less"),
-            Statement("tau of alpha-hat across batches", 0.6, inf, "and a smaller alpha-hat"),
+            Published("tau of the Frobenius margin across noise", -inf, -0.8, "larger normalised margins err less"),
+            Published("tau of the spectral margin across noise", -inf, -0.8, "over the spectral product too"),
+            Published("tau of the Frobenius product across noise", 0.8, inf, "more noise takes larger norms to fit"),
+            Published("tau of the spectral product across noise", 0.8, inf, "larger spectral norms too"),
+            Published("tau of the path norm across noise", 0.8, inf, "and longer paths"),
+            Published("tau of the normalised loss across batches", 0.6, inf, "the loss orders networks of true labels"),
+            Published("tau of the normalised loss along training", 0.6, inf, "and the epochs of a training"),
+            Published("tau of alpha across batches", 0.6, inf, "a smaller alpha errs less"),
+            Published("tau of alpha-hat across batches", 0.6, inf, "and a smaller alpha-hat"),
         ),
         "randomised",
         minutes=0,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from heavytail.lab.data.noise import PIXELS
-from heavytail.lab.experiments.experiment import Experiment, Measured, Size, Statement
+from heavytail.lab.experiments.experiment import Experiment, Measured, Published, Size
 from heavytail.lab.experiments.tables import each_seed, last, of_layer, of_network
 from heavytail.lab.experiments.tables import rank_correlation as tau
 from heavytail.lab.recipe import Recipe
@@ -191,14 +191,14 @@ EXPERIMENTS = (
         _by_noise,
         _measure_noise,
         (
-            Statement("training accuracy, all labels random", 0.995, inf, "random labels are fitted", "1.0"),
-            Statement("test accuracy, all labels random", 0.08, 0.12, "from which nothing is learnt", ".1048"),
-            Statement("tau of noise and time to fit", 0.8, inf, "the more labels are random, the longer fitting takes"),
-            Statement("tau of noise and test accuracy", -inf, -0.8, "the test accuracy falls with the noise"),
-            Statement("gain at 0.4", 1e-9, inf, "with wrong labels stopping early is better (from B to C)"),
-            Statement("tau of noise and gain", 0.8, inf, "and the more so, the more of them, as long as any are right"),
-            Statement("gain, all labels random", -0.03, 0.03, "but there is nothing to gain where all are random"),
-            Statement(
+            Published("training accuracy, all labels random", 0.995, inf, "random labels are fitted", "1.0"),
+            Published("test accuracy, all labels random", 0.08, 0.12, "from which nothing is learnt", ".1048"),
+            Published("tau of noise and time to fit", 0.8, inf, "the more labels are random, the longer fitting takes"),
+            Published("tau of noise and test accuracy", -inf, -0.8, "the test accuracy falls with the noise"),
+            Published("gain at 0.4", 1e-9, inf, "with wrong labels stopping early is better (from B to C)"),
+            Published("tau of noise and gain", 0.8, inf, "and the more so, the more of them, as long as any are right"),
+            Published("gain, all labels random", -0.03, 0.03, "but there is nothing to gain where all are random"),
+            Published(
                 "tau of the model's gain and the gain",
                 0.6,
                 1,
@@ -221,10 +221,10 @@ EXPERIMENTS = (
         _measure_pixels,
         (
             *(
-                Statement(f"training accuracy, {kind} pixels", 0.995, inf, f"images of {kind} pixels are fitted", "1.0")
+                Published(f"training accuracy, {kind} pixels", 0.995, inf, f"images of {kind} pixels are fitted", "1.0")
                 for kind in PIXELS
             ),
-            Statement("test accuracy, gaussian pixels", 0.08, 0.12, "noise tells nothing of other noise", "chance"),
+            Published("test accuracy, gaussian pixels", 0.08, 0.12, "noise tells nothing of other noise", "chance"),
         ),
         "pixels",
         minutes=0,
@@ -238,9 +238,9 @@ EXPERIMENTS = (
         _alexnets,
         _measure_alexnet,
         (
-            Statement("training accuracy, true labels", 0.995, inf, "true labels are fitted", "1.0"),
-            Statement("training accuracy, random labels", 0.995, inf, "so are random ones", ".9982"),
-            Statement("test accuracy, random labels", 0.08, 0.12, "from which nothing is learnt", ".0986"),
+            Published("training accuracy, true labels", 0.995, inf, "true labels are fitted", "1.0"),
+            Published("training accuracy, random labels", 0.995, inf, "so are random ones", ".9982"),
+            Published("test accuracy, random labels", 0.08, 0.12, "from which nothing is learnt", ".0986"),
         ),
         "randomised",
         minutes=0,

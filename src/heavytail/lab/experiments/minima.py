@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import inf, log10, nan
 from typing import TYPE_CHECKING
 
-from heavytail.lab.experiments.experiment import Experiment, Measured, Size, Statement
+from heavytail.lab.experiments.experiment import Experiment, Measured, Published, Size
 from heavytail.lab.experiments.tables import difference, each_seed, last, of_layer, of_network
 from heavytail.lab.experiments.tables import rank_correlation as tau
 from heavytail.lab.recipe import Recipe
@@ -91,7 +91,7 @@ def _log_ratio(rows: pd.DataFrame, column: str, of: int, to: int) -> float:
     return log10(pair[0] / pair[1]) if min(pair) > 0 else nan
 
 
-def _statements(network: str, sharpness: str, gain: str) -> tuple[Statement, ...]:
+def _statements(network: str, sharpness: str, gain: str) -> tuple[Published, ...]:
     says: tuple[tuple[str, float, float, str, str], ...] = (
         ("least training accuracy", 0.99, inf, "both batches fit the training data", "99 % and more"),
         ("log10 ratio of sharpness", 1e-9, inf, "large batches find sharper minima", sharpness),
@@ -108,7 +108,7 @@ def _statements(network: str, sharpness: str, gain: str) -> tuple[Statement, ...
         ("change of alpha", -inf, -1e-9, "small batches leave heavier tails (Martin and Mahoney)", ""),
     )
     return tuple(
-        Statement(f"{measure}, {network}", low, high, f"{text} ({network})", figures)
+        Published(f"{measure}, {network}", low, high, f"{text} ({network})", figures)
         for measure, low, high, text, figures in says
     )
 

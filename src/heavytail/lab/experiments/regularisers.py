@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heavytail.lab.experiments.experiment import Experiment, Measured, Size, Statement
+from heavytail.lab.experiments.experiment import Experiment, Measured, Published, Size
 from heavytail.lab.experiments.tables import difference, each_seed, last, of_layer, of_network
 from heavytail.lab.experiments.tables import rank_correlation as tau
 from heavytail.lab.recipe import Recipe
@@ -171,58 +171,58 @@ _SAME = (
 )
 
 
-def _l2_statements() -> tuple[Statement, ...]:
+def _l2_statements() -> tuple[Published, ...]:
     published = {
         "FC1": ((-0.1, -0.005, ".966 - .9895"), (0.15, 0.7, "55 / 149"), ".3814 / 1.2576"),
         "FC2": ((-0.3, -0.02, ".844 - .9455"), (0.1, 0.6, "16 / 51"), ".2903 / 1.0010"),
     }
     statements = [
-        Statement("gain in test accuracy", 1e-9, inf, "weight decay generalises a little better", ".774 - .763")
+        Published("gain in test accuracy", 1e-9, inf, "weight decay generalises a little better", ".774 - .763")
     ]
     for layer, (entropy, rank, bulk) in published.items():
         statements += [
-            Statement(
+            Published(
                 f"change of entropy, {layer}", entropy[0], entropy[1], f"the entropy of {layer} falls", entropy[2]
             ),
-            Statement(
+            Published(
                 f"ratio of stable ranks, {layer}", rank[0], rank[1], f"the stable rank of {layer} falls", rank[2]
             ),
-            Statement(f"ratio of bulks, {layer}", 0.2, 0.4, f"the bulk of {layer} shrinks to a third", bulk),
-            Statement(
+            Published(f"ratio of bulks, {layer}", 0.2, 0.4, f"the bulk of {layer} shrinks to a third", bulk),
+            Published(
                 f"ratio of bulks over decay alone, {layer}",
                 0.8,
                 1.25,
                 "by as much as weights do that no gradient reaches",
                 {"FC1": ".303 / .289", "FC2": ".290 / .289"}[layer],
             ),
-            Statement(f"change of soft rank, {layer}", -inf, -0.1, "and the spikes stand farther from it"),
+            Published(f"change of soft rank, {layer}", -inf, -0.1, "and the spikes stand farther from it"),
         ]
     return tuple(statements)
 
 
-def _dropout_statements() -> tuple[Statement, ...]:
+def _dropout_statements() -> tuple[Published, ...]:
     published = {
         "FC1": (".9895 - .977", ".977 - .966", "65 / 149", "65 / 55", "1.2464 / 1.2538"),
         "FC2": (".9455 - .9295", ".9295 - .844", "36 / 51", "36 / 16", ".9081 / 1.0345"),
     }
     statements = [
-        Statement(
+        Published(
             "change of training accuracy", -inf, -1e-9, "with dropout fewer training examples are fitted", ".80 - .995"
         ),
-        Statement("change of the gap to the test", -inf, -1e-9, "there is less overtraining", ".01 against .23"),
-        Statement("gain in test accuracy", 1e-9, inf, "dropout generalises better", ".79 - .763"),
+        Published("change of the gap to the test", -inf, -1e-9, "there is less overtraining", ".01 against .23"),
+        Published("gain in test accuracy", 1e-9, inf, "dropout generalises better", ".79 - .763"),
     ]
     for layer, (below, above, base, l2, sigma) in published.items():
         statements += [
-            Statement(
+            Published(
                 f"entropy below the baseline's, {layer}", 1e-9, inf, f"dropout lowers the entropy of {layer}", below
             ),
-            Statement(f"entropy above that of L2, {layer}", 1e-9, inf, "but less than L2 does", above),
-            Statement(
+            Published(f"entropy above that of L2, {layer}", 1e-9, inf, "but less than L2 does", above),
+            Published(
                 f"ratio of stable ranks to the baseline's, {layer}", 0.2, 0.95, "it lowers the stable rank", base
             ),
-            Statement(f"ratio of stable ranks to that of L2, {layer}", 1, 5, "but less than L2 does", l2),
-            Statement(
+            Published(f"ratio of stable ranks to that of L2, {layer}", 1, 5, "but less than L2 does", l2),
+            Published(
                 f"sigma over that of shuffled weights, {layer}",
                 0.7,
                 1 - 1e-6,
@@ -268,14 +268,14 @@ EXPERIMENTS = (
         _collapsing,
         _measure_collapse,
         (
-            Statement("rank lost without decay", 0, 0.001, "without decay FC1 has full rank"),
-            Statement(
+            Published("rank lost without decay", 0, 0.001, "without decay FC1 has full rank"),
+            Published(
                 "rank lost, strongest decay", 0.1, inf, "strong decay loses a part of the rank", "a spike at zero"
             ),
-            Statement("rank-collapse, strongest decay", 0.99, inf, "the phase is rank-collapse"),
-            Statement("tau of decay and rank", -inf, -0.5, "the rank falls with the decay"),
-            Statement("tau of decay and stable rank", -inf, -0.8, "so does the stable rank"),
-            Statement("tau of decay and entropy", -inf, -0.8, "and the entropy"),
+            Published("rank-collapse, strongest decay", 0.99, inf, "the phase is rank-collapse"),
+            Published("tau of decay and rank", -inf, -0.5, "the rank falls with the decay"),
+            Published("tau of decay and stable rank", -inf, -0.8, "so does the stable rank"),
+            Published("tau of decay and entropy", -inf, -0.8, "and the entropy"),
         ),
         "weight_decay",
         minutes=0,

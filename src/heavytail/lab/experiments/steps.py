@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heavytail.errors import RequestError
-from heavytail.lab.experiments.experiment import Experiment, Measured, Size, Statement
+from heavytail.lab.experiments.experiment import Experiment, Measured, Published, Size
 from heavytail.lab.experiments.tables import each_seed, last, of_network
 from heavytail.lab.recipe import Recipe
 
@@ -197,14 +197,14 @@ EXPERIMENTS = (
         _trials,
         _measure,
         (
-            Statement("batches that are not tuned", 0, 0.5, "the best rate of each batch lies inside its grid"),
-            Statement("slope at small batches", -1.1, -0.8, "at small batches twice the batch halves the steps", "-1"),
-            Statement("slope at the largest batches", -0.5, 0.1, "at large batches there is nothing more to gain", "0"),
-            Statement("critical batch", 8, 4096, "perfect scaling ends at a batch inside the grid"),
-            Statement(
+            Published("batches that are not tuned", 0, 0.5, "the best rate of each batch lies inside its grid"),
+            Published("slope at small batches", -1.1, -0.8, "at small batches twice the batch halves the steps", "-1"),
+            Published("slope at the largest batches", -0.5, 0.1, "at large batches there is nothing more to gain", "0"),
+            Published("critical batch", 8, 4096, "perfect scaling ends at a batch inside the grid"),
+            Published(
                 "exponent of the best rate", -0.5, 0.9, "no universal rule: over all batches the rate is not linear"
             ),
-            Statement(
+            Published(
                 "exponent of the best rate, small batches", 0.7, 1.3, "where scaling is perfect the rate is linear", "1"
             ),
         ),
