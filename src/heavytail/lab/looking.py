@@ -34,7 +34,7 @@ def look_epochs(epochs: int, looks: int) -> tuple[int, ...]:
 
     Example:
         >>> look_epochs(100, 8)
-        (0, 1, 2, 4, 10, 21, 46, 100)
+        (0, 1, 2, 5, 10, 22, 46, 100)
     """
     if epochs < looks:
         return tuple(range(epochs + 1))
