@@ -159,7 +159,7 @@ def test_a_limit_below_the_process_itself_is_one_line(model, capsys):
     assert main(["analyze", str(model), "--memory-limit", "10MB"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert re.fullmatch(r"heavytail: memory limit is 10MB; the process itself takes \d+ MB before .*\n", err)
+    assert re.fullmatch(r"heavytail: memory limit is 10MB; the process itself takes [\d.]+ [MG]B before .*\n", err)
 
 
 def test_a_wide_matrix_gives_the_same_numbers_under_a_tight_limit(tmp_path, monkeypatch):

@@ -13,12 +13,12 @@ from heavytail.lab.experiments.tables import (
     PHASE_ORDER,
     difference,
     each_seed,
+    each_tau,
     gain_of_best,
     last,
     of_layer,
     of_network,
 )
-from heavytail.lab.experiments.tables import rank_correlation as tau
 from heavytail.lab.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def _measure(table: pd.DataFrame, axis: str, noisy: int) -> Mapping[str, Measure
     better = {"batch": 8.0, "rate": 0.1}[axis]
     order = fc1.assign(order=fc1["phase"].map(PHASE_ORDER))
     return {
-        "tau of noise and soft rank": each_seed(fc1, lambda rows: -noisy * tau(rows[axis], rows["mp_softrank"])),
-        "tau of noise and phase": each_seed(order, lambda rows: noisy * tau(rows[axis], rows["order"])),
+        "tau of noise and soft rank": each_tau(fc1, axis, "mp_softrank", -noisy),
+        "tau of noise and phase": each_tau(order, axis, "order", noisy),
         "soft rank, least noise": each_seed(fc1[fc1[axis] == calm], lambda rows: float(rows["mp_softrank"].iloc[0])),
         "soft rank, most noise": each_seed(fc1[fc1[axis] == loud], lambda rows: float(rows["mp_softrank"].iloc[0])),
         "phases passed": each_seed(fc1, lambda rows: float(rows["phase"].nunique())),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isnan, nan, sqrt
+from math import inf, isnan, nan, sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -127,8 +127,13 @@ class Experiment:
         )
 
 
-def over_seeds(values: Sequence[float]) -> Measured:
+def over_seeds(values: Sequence[float], least: float = -inf, most: float = inf) -> Measured:
     """Give the mean of one number a seed, with Student's 95 % interval; seeds without the number are left out.
+
+    Args:
+        values: the number of each seed.
+        least: the least that the number can be, where the interval ends at the latest.
+        most: the most that it can be.
 
     Example:
         >>> over_seeds([1.0, 2.0, 3.0])
@@ -141,4 +146,4 @@ def over_seeds(values: Sequence[float]) -> Measured:
         return Measured(float(known[0]) if len(known) else nan, runs=len(known))
     half = float(stdtrit(len(known) - 1, 0.975) * known.std(ddof=1) / sqrt(len(known)))
     mean = float(known.mean())
-    return Measured(mean, mean - half, mean + half, len(known))
+    return Measured(mean, max(mean - half, least), min(mean + half, most), len(known))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from heavytail.lab.experiments.experiment import Experiment, Measured, Published, Size, over_seeds
-from heavytail.lab.experiments.tables import each_seed, last, of_layer, of_network
+from heavytail.lab.experiments.tables import each_seed, each_tau, last, of_layer, of_network
 from heavytail.lab.experiments.tables import rank_correlation as tau
 from heavytail.lab.recipe import Recipe
 
@@ -110,8 +110,8 @@ def _spectrum(table: pd.DataFrame, layer: str) -> dict[str, Measured]:
         f"initial soft rank, {name}": each_seed(start, partial(_first, column="mp_softrank")),
         f"initial entropy, {name}": each_seed(start, partial(_first, column="entropy")),
         f"initial stable rank, {name}": each_seed(start, partial(_first, column="stable_rank")),
-        f"tau of time and entropy, {name}": each_seed(rows, lambda own: tau(own["epoch"], own["entropy"])),
-        f"tau of time and stable rank, {name}": each_seed(rows, lambda own: tau(own["epoch"], own["stable_rank"])),
+        f"tau of time and entropy, {name}": each_tau(rows, "epoch", "entropy"),
+        f"tau of time and stable rank, {name}": each_tau(rows, "epoch", "stable_rank"),
         f"change of entropy, {name}": each_seed(rows, change),
         f"ratio of stable ranks, {name}": each_seed(rows, ratio),
         f"final soft rank, {name}": each_seed(end, partial(_first, column="mp_softrank")),
@@ -195,16 +195,13 @@ def _measure_capacity(table: pd.DataFrame) -> Mapping[str, Measured]:
     across: dict[str, Measured] = {}
     for column, name in CAPACITIES.items():
 
-        def follows(rows: pd.DataFrame, column: str = column) -> float:
-            return tau(rows[column], rows["test_error"])
-
         def along(rows: pd.DataFrame, column: str = column) -> float:
             return float(np.nanmean(taus)) if (taus := _taus(rows, column)) else nan
 
         across |= {
-            f"tau of {name} across noise": each_seed(noisy, follows),
-            f"tau of {name} across batches": each_seed(clean, follows),
-            f"tau of {name} along training": over_seeds([along(rows) for _, rows in trained.groupby("seed")]),
+            f"tau of {name} across noise": each_tau(noisy, column, "test_error"),
+            f"tau of {name} across batches": each_tau(clean, column, "test_error"),
+            f"tau of {name} along training": over_seeds([along(rows) for _, rows in trained.groupby("seed")], -1, 1),
         }
     return across
 

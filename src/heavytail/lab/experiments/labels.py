@@ -12,8 +12,7 @@ import numpy as np
 
 from heavytail.lab.data.noise import PIXELS
 from heavytail.lab.experiments.experiment import Experiment, Measured, Published, Size
-from heavytail.lab.experiments.tables import each_seed, last, of_layer, of_network
-from heavytail.lab.experiments.tables import rank_correlation as tau
+from heavytail.lab.experiments.tables import each_seed, each_tau, last, of_layer, of_network
 from heavytail.lab.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -148,13 +147,13 @@ def _measure_noise(table: pd.DataFrame) -> Mapping[str, Measured]:
     return {
         "training accuracy, all labels random": each_seed(pure, partial(_only, column="train_accuracy")),
         "test accuracy, all labels random": each_seed(pure, partial(_only, column="test_accuracy")),
-        "tau of noise and time to fit": each_seed(ends, lambda rows: tau(rows["randomised"], rows["fitted_epoch"])),
-        "tau of noise and test accuracy": each_seed(ends, lambda rows: tau(rows["randomised"], rows["test_accuracy"])),
-        "tau of noise and gain": each_seed(some, lambda rows: tau(rows["randomised"], rows["gain"])),
+        "tau of noise and time to fit": each_tau(ends, "randomised", "fitted_epoch"),
+        "tau of noise and test accuracy": each_tau(ends, "randomised", "test_accuracy"),
+        "tau of noise and gain": each_tau(some, "randomised", "gain"),
         "gain at 0.4": each_seed(middle, partial(_only, column="gain")),
         "gain, all labels random": each_seed(pure, partial(_only, column="gain")),
-        "tau of the model's gain and the gain": each_seed(ends, lambda rows: tau(rows["predicted"], rows["gain"])),
-        "tau of noise and soft rank": each_seed(fc2, lambda rows: tau(rows["randomised"], rows["mp_softrank"])),
+        "tau of the model's gain and the gain": each_tau(ends, "predicted", "gain"),
+        "tau of noise and soft rank": each_tau(fc2, "randomised", "mp_softrank"),
     }
 
 

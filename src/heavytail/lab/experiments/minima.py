@@ -8,8 +8,7 @@ from math import inf, log10, nan
 from typing import TYPE_CHECKING
 
 from heavytail.lab.experiments.experiment import Experiment, Measured, Published, Size
-from heavytail.lab.experiments.tables import difference, each_seed, last, of_layer, of_network
-from heavytail.lab.experiments.tables import rank_correlation as tau
+from heavytail.lab.experiments.tables import difference, each_seed, each_tau, last, of_layer, of_network
 from heavytail.lab.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _compare(ends: pd.DataFrame, layer: str) -> dict[str, Measured]:
         "log10 ratio of sharpness": log_ratio("sharpness"),
         "log10 ratio of sharpness in a subspace": log_ratio("sharpness_100"),
         "log10 ratio of Hessian": log_ratio("hessian_max"),
-        "tau of batch and sharpness": each_seed(network, lambda rows: tau(rows["batch"], rows["sharpness"])),
+        "tau of batch and sharpness": each_tau(network, "batch", "sharpness"),
         "gain in test accuracy": less(network, "test_accuracy"),
         "change of soft rank": less(matrix, "mp_softrank"),
         "change of alpha": less(matrix, "alpha"),

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from heavytail.lab.experiments.experiment import Experiment, Measured, Published, Size
-from heavytail.lab.experiments.tables import difference, each_seed, last, of_layer, of_network
-from heavytail.lab.experiments.tables import rank_correlation as tau
+from heavytail.lab.experiments.tables import difference, each_seed, each_tau, last, of_layer, of_network
 from heavytail.lab.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -114,9 +113,7 @@ def _measure_l2(table: pd.DataFrame) -> Mapping[str, Measured]:
             f"ratio of bulks, {name}": _ratio(rows, "bulk", "l2"),
             f"ratio of bulks over decay alone, {name}": _ratio(free, "beyond", "l2"),
             f"change of soft rank, {name}": _change(rows, "mp_softrank", "l2"),
-            f"tau of decay and entropy, {name}": each_seed(
-                every, lambda seed: tau(seed["weight_decay"], seed["entropy"])
-            ),
+            f"tau of decay and entropy, {name}": each_tau(every, "weight_decay", "entropy"),
         }
     return measured
 
@@ -158,9 +155,9 @@ def _measure_collapse(table: pd.DataFrame) -> Mapping[str, Measured]:
         "rank lost without decay": each_seed(without, lambda rows: float(rows["lost"].iloc[0])),
         "rank lost, strongest decay": each_seed(strongest, lambda rows: float(rows["lost"].iloc[0])),
         "rank-collapse, strongest decay": each_seed(strongest, lambda rows: float(rows["collapsed"].iloc[0])),
-        "tau of decay and rank": each_seed(fc1, lambda rows: tau(rows["weight_decay"], rows["matrix_rank"])),
-        "tau of decay and stable rank": each_seed(fc1, lambda rows: tau(rows["weight_decay"], rows["stable_rank"])),
-        "tau of decay and entropy": each_seed(fc1, lambda rows: tau(rows["weight_decay"], rows["entropy"])),
+        "tau of decay and rank": each_tau(fc1, "weight_decay", "matrix_rank"),
+        "tau of decay and stable rank": each_tau(fc1, "weight_decay", "stable_rank"),
+        "tau of decay and entropy": each_tau(fc1, "weight_decay", "entropy"),
     }
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "PHASE_ORDER",
     "difference",
     "each_seed",
+    "each_tau",
     "gain_of_best",
     "last",
     "of_layer",
@@ -47,6 +48,11 @@ def last(table: pd.DataFrame) -> pd.DataFrame:
 def each_seed(table: pd.DataFrame, number: Callable[[pd.DataFrame], float]) -> Measured:
     """Measure a number of each seed's rows, and give their mean."""
     return over_seeds([number(rows) for _, rows in table.groupby("seed")])
+
+
+def each_tau(table: pd.DataFrame, x: str, y: str, sign: int = 1) -> Measured:
+    """Measure Kendall's tau of two columns, or its negative, in each seed's rows, and give the mean."""
+    return over_seeds([sign * rank_correlation(rows[x], rows[y]) for _, rows in table.groupby("seed")], -1, 1)
 
 
 def difference(rows: pd.DataFrame, column: str, axis: str, of: Any, minus: Any) -> float:
