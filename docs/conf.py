@@ -17,6 +17,7 @@ html_theme = "furo"
 html_title = "heavytail"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_mock_imports = ["torch"]  # the book is made without it
 napoleon_use_ivar = True
 nitpicky = False
 
