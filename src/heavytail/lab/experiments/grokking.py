@@ -122,8 +122,9 @@ EXPERIMENTS = (
         "Grokking: the spectra before and after a rule is learnt",
         "Power et al. 2022, arXiv 2201.02177, figure 1; Nanda et al. 2023, arXiv 2301.05217; "
         "Prakash and Martin 2025, arXiv 2506.04434",
-        "A network is trained by AdamW on a part of all sums modulo a prime, far beyond the epoch at which it fits them: "
-        "a transformer on half of those modulo 97, or in the quick run one hidden layer on 70 % of those modulo 31.",
+        "A network is trained by AdamW on a part of all sums modulo a prime, far beyond the epoch at which it fits "
+        "them: a transformer on half of those modulo 97, or in the quick run one hidden layer on 70 % of those modulo "
+        "31.",
         _trials,
         _measure,
         (
