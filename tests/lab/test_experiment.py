@@ -9,7 +9,7 @@ from scipy import stats
 from heavytail.errors import RequestError
 from heavytail.lab.experiments import Judgement, Measured, Published, experiment_of, experiments
 from heavytail.lab.experiments.experiment import over_seeds
-from heavytail.lab.experiments.tables import PHASE_ORDER, difference, gain_of_best, rank_correlation
+from heavytail.lab.experiments.tables import PHASE_ORDER, difference, gain_of_best, rank_correlation, rises
 from heavytail.lab.recipe import Recipe
 
 
@@ -97,6 +97,15 @@ def test_the_best_setting_is_chosen_without_the_seed_it_is_measured_on():
     assert measured.value == pytest.approx(np.mean([0.5 - 0.4, 0.1 - 0.3, 0.6 - 0.5]))
     assert measured.runs == 3
     assert isnan(gain_of_best(pd.DataFrame(rows[:3]), "test_accuracy", "batch", 99).value)
+
+
+def test_a_rise_counts_only_where_the_seeds_agree_on_it():
+    soft = {0: {99: 1.0, 8: 1.01, 4: 0.5, 2: 0.7}, 1: {99: 1.02, 8: 1.0, 4: 0.4, 2: 0.61}}
+    rows = [{"seed": s, "batch": b, "soft": v} for s, of in soft.items() for b, v in of.items()]
+    # from 99 to 8 one seed rises and one falls; from 4 to 2 both rise by .2, and their interval is .14 to .27
+    assert rises(pd.DataFrame(rows), "soft", "batch", (99, 8, 4, 2)).value == 1.0
+    assert rises(pd.DataFrame(rows), "soft", "batch", (2, 4, 8, 99)).value == 0.0  # .6 and .5 have a wide interval
+    assert isnan(rises(pd.DataFrame(rows[:4]), "soft", "batch", (99, 8)).value)
 
 
 def swept(axis, settings, phases, soft, accuracy):

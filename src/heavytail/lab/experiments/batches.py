@@ -18,6 +18,7 @@ from heavytail.lab.experiments.tables import (
     last,
     of_layer,
     of_network,
+    rises,
 )
 from heavytail.lab.recipe import Recipe
 
@@ -58,6 +59,7 @@ def _measure(table: pd.DataFrame, axis: str, noisy: int) -> Mapping[str, Measure
     order = fc1.assign(order=fc1["phase"].map(PHASE_ORDER))
     return {
         "tau of noise and soft rank": each_tau(fc1, axis, "mp_softrank", -noisy),
+        "rises of the soft rank": rises(fc1, "mp_softrank", axis, values),
         "tau of noise and phase": each_tau(order, axis, "order", noisy),
         "soft rank, least noise": each_seed(fc1[fc1[axis] == calm], lambda rows: float(rows["mp_softrank"].iloc[0])),
         "soft rank, most noise": each_seed(fc1[fc1[axis] == loud], lambda rows: float(rows["mp_softrank"].iloc[0])),
@@ -70,6 +72,7 @@ def _measure(table: pd.DataFrame, axis: str, noisy: int) -> Mapping[str, Measure
 def _statements(what: str, gain: str, soft: str) -> tuple[Published, ...]:
     return (
         Published("tau of noise and soft rank", 0.8, inf, f"the MP soft rank of FC1 falls with {what}", soft),
+        Published("rises of the soft rank", 0, 0.5, "at no step does it rise beyond its interval", "none"),
         Published("soft rank, least noise", 0.9, 1.1, "with the least noise FC1 looks random", "1.0"),
         Published(
             "soft rank, most noise", 0, 0.3, "with the most noise the bulk ends far below the largest", "0 to .29"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "of_layer",
     "of_network",
     "rank_correlation",
+    "rises",
 ]
 
 PHASE_ORDER = {name: k for k, name in enumerate(PHASES)}
@@ -59,6 +61,25 @@ def difference(rows: pd.DataFrame, column: str, axis: str, of: Any, minus: Any) 
     """Give the value of a column at one setting less that at another, in the rows of one seed; NaN where one lacks."""
     values = rows.set_index(axis)[column]
     return float(values[of] - values[minus]) if {of, minus} <= set(values.index) else nan
+
+
+def rises(table: pd.DataFrame, column: str, axis: str, order: Sequence[Any]) -> Measured:
+    """Count how often a column rises from one setting to the next, beyond the interval of its change over the seeds.
+
+    Args:
+        table: a row for each seed and setting.
+        column: the column.
+        axis: the column of the settings.
+        order: the settings in the order in which the column is said to fall.
+
+    Returns:
+        The number of such steps, NaN without two settings of two seeds.
+    """
+    values = table.pivot_table(index="seed", columns=axis, values=column)
+    known = [setting for setting in order if setting in values]
+    steps = [over_seeds((values[b] - values[a]).to_list()) for a, b in pairwise(known)]
+    seen = [step.low > 0 for step in steps if not isnan(step.low)]
+    return Measured(float(sum(seen)) if seen else nan, runs=len(values))
 
 
 def gain_of_best(table: pd.DataFrame, column: str, axis: str, over: Any) -> Measured:
