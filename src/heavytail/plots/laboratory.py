@@ -110,8 +110,9 @@ def spectra(table: pd.DataFrame, axis: str, *, layer: str = "fc1", seed: int = 0
     values = [np.log10(np.maximum(np.asarray(evals, dtype=float), 1e-12)) for evals in rows["evals"]]
     floor = min(float(np.quantile(v, 0.01)) for v in values)
     edges = np.linspace(floor, max(float(v.max()) for v in values) + 0.05, _BINS + 1)
-    for panel in panels[len(rows) :]:
-        panel.set_visible(False)
+    for k in range(len(rows), len(panels)):
+        panels[k].set_visible(False)
+        panels[k - across].tick_params(labelbottom=True)
     for panel, (_, row), logs in zip(panels, rows.iterrows(), values, strict=False):
         _draw_spectrum(panel, logs, edges, float(np.log10(row["bulk_edge"])), PHASE_COLOURS[row["phase"]])
         panel.set_title(
@@ -128,9 +129,11 @@ def _draw_spectrum(axes: Axes, logs: np.ndarray, edges: np.ndarray, bulk: float,
     axes.set_yscale("log")
     axes.set_yticks([])
     axes.minorticks_off()
-    counts, _ = np.histogram(logs, edges)
     width = edges[1] - edges[0]
-    beyond = edges[:-1] > bulk - width / 2 if np.isfinite(bulk) else np.zeros(len(counts), dtype=bool)
+    if np.isfinite(bulk):  # an edge between two bars
+        edges = bulk + width * np.arange(-np.ceil((bulk - edges[0]) / width), np.ceil((edges[-1] - bulk) / width) + 1)
+    counts, _ = np.histogram(logs, edges)
+    beyond = edges[:-1] > bulk - width / 2  # never where there is no edge
     axes.bar(edges[:-1], counts, width, align="edge", color="#c9ced6", lw=0)
     axes.bar(edges[:-1][beyond], counts[beyond], width, align="edge", color=colour, lw=0)
     axes.set_ylim(0.5, None)
